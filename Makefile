@@ -1,0 +1,28 @@
+# `make results` runs the default experiment, `make test` all tests, `make lint` the linters.
+PYTHON ?= python3
+VENV ?= .venv
+CORES ?= 4
+BIN := $(VENV)/bin
+
+.PHONY: results test lint
+results: $(VENV)/.installed
+	$(BIN)/snakemake --cores $(CORES)
+
+test: $(VENV)/.installed-test
+	$(BIN)/snakemake --cores $(CORES) --quiet all -- .engines/relay/engine.json
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakemake --cores $(CORES) --lint
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "bitsweep needs CPython 3.11: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+$(VENV)/.installed-test: requirements-test.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --requirement requirements-test.txt
+	touch $@

@@ -1,0 +1,53 @@
+# How few bits can a classifier run on? `snakemake --cores 4` answers; see README.md.
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# Scripts are processes of their own: they find the library, and own models in the working
+# directory, by this path.
+sys.path.insert(0, workflow.basedir)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [workflow.basedir, os.getcwd(), os.environ.get("PYTHONPATH")])
+)
+
+
+configfile: workflow.source_path("config/config.yaml")
+
+
+include: "rules/common.smk"
+include: "rules/engine.smk"
+include: "rules/train.smk"
+include: "rules/trace.smk"
+include: "rules/import.smk"
+include: "rules/quantize.smk"
+include: "rules/compile.smk"
+include: "rules/export.smk"
+include: "rules/benchmark.smk"
+include: "rules/evaluate.smk"
+include: "rules/inspect.smk"
+include: "rules/aggregate.smk"
+include: "rules/plots.smk"
+include: "rules/check.smk"
+
+
+localrules:
+    all,
+    engine,
+    aggregate,
+    plots,
+    check,
+
+
+rule all:
+    default_target: True
+    input:
+        TABLES,
+        PLOTS,
+
+
+onsuccess:
+    print_failures()

@@ -1,0 +1,297 @@
+"""The configuration: every key, what is allowed, and one sentence for what is not."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from bitsweep.engines import ENGINES
+from bitsweep.errors import UserError
+from bitsweep.outcome import STAGES, Experiment
+
+BASELINE = "float32"
+"""The precision that is always there: the unquantized network."""
+
+# What TVM 0.16 can be asked to store integers in, with its width in bits.
+STORAGE_BITS = {
+    "bool": 1,
+    **{f"{sign}int{bits}": bits for bits in (1, 2, 4, 8, 16, 32) for sign in ("", "u")},
+}
+Storage = Literal[tuple(STORAGE_BITS)]
+
+# Names become parts of paths, which wildcards must take apart again.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_OUR_FOLDERS = ("tables", "plots", "logs")
+
+
+def _is_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("a name has letters, digits, '_', '-' and '.', a letter or digit first")
+    if name in _OUR_FOLDERS:
+        raise ValueError(f"{', '.join(_OUR_FOLDERS)} are folders of the results")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_is_name)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Number(_Section):
+    """How a kind of number is represented: its bits, and the type that stores them."""
+
+    bits: Annotated[int, Field(ge=1, le=32)]
+    storage: Storage
+
+    @model_validator(mode="after")
+    def _fits(self):
+        if self.bits > STORAGE_BITS[self.storage]:
+            raise ValueError(f"{self.bits} bits do not fit into {self.storage}")
+        return self
+
+
+class Precision(_Section):
+    """A quantization setting; the fields are those of `relay.quantize.QConfig`, named as there.
+
+    `bits` and `storage` are a short way to set `input` and `weight` alike.
+    """
+
+    bits: Annotated[int, Field(ge=1, le=32)] | None = None
+    storage: Storage | None = None
+    input: Number
+    weight: Number
+    activation: Number = Number(bits=32, storage="int32")
+    calibrate_mode: Literal["global_scale", "percentile", "kl_divergence"] = "percentile"
+    global_scale: Annotated[float, Field(gt=0)] = 8.0
+    weight_scale: Literal["power2", "max"] = "max"
+    skip_dense_layer: bool = True
+    skip_conv_layers: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    do_simulation: bool = False
+    round_for_shift: bool = True
+    rounding: Literal["UPWARD", "TONEAREST"] = "UPWARD"
+    debug_enabled_ops: tuple[str, ...] | None = None
+    calibrate_chunk_by: Annotated[int, Field(ge=-1)] = -1
+    partition_conversions: Literal["disabled", "enabled", "fully_integral"] = "disabled"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        short = {key: value[key] for key in ("bits", "storage") if value.get(key) is not None}
+        if len(short) == 2:
+            return {"input": short, "weight": short, **value}
+        if short or not {"input", "weight"} <= value.keys():
+            raise ValueError("give bits and storage, or input and weight with both of theirs")
+        return value
+
+    @model_validator(mode="after")
+    def _chunked(self):
+        if self.calibrate_chunk_by == 0:
+            raise ValueError("calibrate_chunk_by is -1 (all layers at once) or at least 1")
+        return self
+
+
+class Model(_Section):
+    """A classifier: where its network, its weights and its images come from.
+
+    `factory` is a torchvision name or `module:function`; `weights` is `seeded`, a torchvision
+    weights name, or the path of a state dict; `data` is `photos`, `random`, `digits`, or the path
+    of an image or of a folder with a folder of images per class.
+    """
+
+    factory: Annotated[str, Field(min_length=1)]
+    weights: Annotated[str, Field(min_length=1)] = "seeded"
+    data: Annotated[str, Field(min_length=1)] = "photos"
+    input_shape: tuple[
+        Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
+    ] = (3, 224, 224)
+    seed: Annotated[int, Field(ge=0)] = 0
+    images: Annotated[int, Field(ge=1)] = 64
+    calibration_images: Annotated[int, Field(ge=1)] = 16
+
+    @property
+    def weights_are_path(self) -> bool:
+        return "/" in self.weights or self.weights.endswith((".pt", ".pth"))
+
+    @property
+    def data_is_path(self) -> bool:
+        return self.data not in ("photos", "random", "digits")
+
+
+class Engine(_Section):
+    """An engine; `python_path` names the python folder of an own TVM instead of the pinned one."""
+
+    python_path: str | None = None
+
+
+class Target(_Section):
+    """What is compiled for; `native` is this machine's, found out when a job runs."""
+
+    triple: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "native"
+    cpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "native"
+    attributes: tuple[Annotated[str, Field(pattern=r"^[+-][A-Za-z0-9_.-]+$")], ...] = ()
+
+
+class Benchmark(_Section):
+    """How latency is measured; `budget_seconds` bounds the measuring of one experiment."""
+
+    inputs: Annotated[int, Field(ge=1)] = 20
+    runs: Annotated[int, Field(ge=1)] = 30
+    warmup: Annotated[int, Field(ge=0)] = 3
+    budget_seconds: Annotated[float, Field(gt=0)] = 60.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Limits(_Section):
+    """What one TVM process may use; beyond it the stage is a failed outcome."""
+
+    seconds: Annotated[float, Field(gt=0)] = 1800.0
+    memory_mb: Annotated[int, Field(ge=1)] = 8192
+
+
+class Sweep(_Section):
+    """Which experiments run: every combination."""
+
+    models: Annotated[tuple[Name, ...], Field(min_length=1)]
+    engines: Annotated[tuple[Name, ...], Field(min_length=1)] = ENGINES
+    targets: Annotated[tuple[Name, ...], Field(min_length=1)] = ("cpu",)
+    precisions: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class Expectation(_Section):
+    """What is expected of the experiments that the patterns match (`*` and `?` as in a shell)."""
+
+    model: str = "*"
+    engine: str = "*"
+    target: str = "*"
+    precision: str = "*"
+    outcome: Annotated[str, Field(pattern=rf"^(ok|degenerate|failed@({'|'.join(STAGES[1:])}))$")]
+
+
+class Config(_Section):
+    """A whole configuration: what there is, and which of it is swept."""
+
+    sweep: Sweep
+    models: dict[Name, Model]
+    precisions: dict[Name, Precision] = {}
+    targets: dict[Name, Target] = {"cpu": Target()}
+    engines: dict[Name, Engine] = {}
+    benchmark: Benchmark = Benchmark()
+    limits: Limits = Limits()
+    expect: tuple[Expectation, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if BASELINE in self.precisions:
+            raise ValueError(f"precisions.{BASELINE} is the unquantized baseline, always there")
+        allowed = {
+            "model": tuple(self.models),
+            "engine": ENGINES,
+            "target": tuple(self.targets),
+            "precision": (BASELINE, *self.precisions),
+        }
+        for name in self.engines:
+            _known(f"engines.{name}", name, ENGINES)
+        for kind, names in allowed.items():
+            swept = getattr(self.sweep, f"{kind}s")
+            for name in swept:
+                _known(f"sweep.{kind}s", name, names)
+            if len(set(swept)) < len(swept):
+                raise ValueError(f"sweep.{kind}s = {list(swept)} names one twice")
+        for index, expectation in enumerate(self.expect):
+            for kind, names in allowed.items():
+                pattern = getattr(expectation, kind)
+                if not any(fnmatchcase(name, pattern) for name in names):
+                    _known(f"expect.{index}.{kind}", pattern, names)
+        return self
+
+    @property
+    def experiments(self) -> tuple[Experiment, ...]:
+        """Every experiment of the sweep, models outermost and precisions innermost."""
+        return tuple(
+            Experiment(model=model, engine=engine, target=target, precision=precision)
+            for model in self.sweep.models
+            for engine in self.sweep.engines
+            for target in self.sweep.targets
+            for precision in self.sweep.precisions
+        )
+
+    def expected(self, experiment: Experiment) -> str:
+        """What is expected of an experiment: the last entry that matches it, `ok` without one."""
+        matching = [
+            expectation.outcome
+            for expectation in self.expect
+            if all(
+                fnmatchcase(getattr(experiment, kind), getattr(expectation, kind))
+                for kind in ("model", "engine", "target", "precision")
+            )
+        ]
+        return matching[-1] if matching else "ok"
+
+
+def _known(key: str, name: str, allowed: Iterable[str]) -> None:
+    allowed = tuple(allowed)
+    if name not in allowed:
+        near = difflib.get_close_matches(name, allowed, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"{key} = {name!r} is unknown; allowed: {', '.join(allowed)}{hint}")
+
+
+def load(raw: Mapping[str, Any]) -> Config:
+    """Check a configuration as YAML gives it; raise `UserError` naming every mistake's key."""
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        # What `bits` and `storage` spread to input and weight is one mistake, not three.
+        sentences = {
+            tuple(part for part in detail["loc"] if part not in ("input", "weight")): detail
+            for detail in reversed(error.errors())
+        }
+        raise UserError(
+            "config: " + "; ".join(_sentence(detail) for detail in reversed(sentences.values()))
+        ) from None
+
+
+def _sentence(detail: Mapping[str, Any]) -> str:
+    """Say one of pydantic's errors as key, value and what is allowed."""
+    key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
+    said = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        allowed = _keys_at(detail["loc"][:-1])
+        near = difflib.get_close_matches(str(detail["loc"][-1]), allowed, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{key} is not a known key; allowed: {', '.join(allowed)}{hint}"
+    if detail["type"] == "missing":
+        return f"{key} is missing"
+    if not key:
+        return said
+    return f"{key} = {detail['input']!r}: {said[0].lower()}{said[1:]}"
+
+
+def _keys_at(location: Iterable[str | int]) -> list[str]:
+    """The keys that the section at `location` of a config may have."""
+    section: Any = Config
+    for part in location:
+        field = section.model_fields.get(part) if isinstance(section, type) else None
+        section = field.annotation if field else section.__args__[-1]
+    while not (isinstance(section, type) and issubclass(section, BaseModel)):
+        section = section.__args__[-1]
+    return list(section.model_fields)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the configuration, for editors; `config/schema.json` is its copy."""
+    return Config.model_json_schema()

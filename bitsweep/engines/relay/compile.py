@@ -1,0 +1,22 @@
+"""Compile: Relay to object files, with the LLVM IR and the assembly they were made from."""
+
+from pathlib import Path
+
+import tvm
+from tvm import relay
+
+from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.relay import ir, target
+
+
+def run(inputs: dict, outputs: dict, settings: dict) -> None:
+    """Compile the module at `ir` and `params` to `objects` (tar), `llvm_ir` and `assembly`."""
+    module, params = ir.load(inputs)
+    for_target = target.resolve(settings["target"])
+    with asking_tvm("relay.build"), for_target, tvm.transform.PassContext(opt_level=3):
+        library = relay.build(module, target=for_target, params=params)
+    with asking_tvm("Module.get_source"):
+        Path(outputs["llvm_ir"]).write_text(library.get_lib().get_source("ll"))
+        Path(outputs["assembly"]).write_text(library.get_lib().get_source("asm"))
+    with asking_tvm("Module.export_library"):
+        library.export_library(outputs["objects"])

@@ -1,0 +1,45 @@
+"""A compiled module, loaded and ready to run."""
+
+import numpy as np
+import tvm
+from tvm.contrib import graph_executor
+
+from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.relay.ir import INPUT
+
+
+class Executor:
+    """The network in a `module.so`, on the CPU, at batch size 1."""
+
+    def __init__(self, path: str):
+        self.device = tvm.cpu()
+        with asking_tvm("tvm.runtime.load_module"):
+            library = tvm.runtime.load_module(path)
+            self._graph = graph_executor.GraphModule(library["default"](self.device))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The input's shape, without the batch dimension."""
+        shapes, _ = self._graph.get_input_info()
+        return tuple(int(size) for size in shapes[INPUT])[1:]
+
+    def set_input(self, image: np.ndarray) -> None:
+        """Take an image, float32 of `input_shape`."""
+        self._graph.set_input(INPUT, image[None])
+
+    def run(self, image: np.ndarray) -> np.ndarray:
+        """Return the logits, float32 (classes,), of an image."""
+        with asking_tvm("graph_executor.GraphModule.run"):
+            self.set_input(image)
+            self._graph.run()
+            return self._graph.get_output(0).numpy()[0].astype(np.float32)
+
+    def time(self, runs: int) -> list[float]:
+        """Return the milliseconds of each of `runs` runs on the input last set.
+
+        TVM's time evaluator runs once more, first, and drops that run: what it measures is
+        independent of the module that ran before.
+        """
+        with asking_tvm("Module.time_evaluator"):
+            evaluator = self._graph.module.time_evaluator("run", self.device, number=1, repeat=runs)
+            return [1e3 * seconds for seconds in evaluator().results]

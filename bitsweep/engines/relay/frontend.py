@@ -1,0 +1,51 @@
+"""Import: TorchScript to Relay, shown to compute what PyTorch computes."""
+
+import numpy as np
+import torch
+import tvm
+from tvm import relay
+from tvm.contrib import graph_executor
+
+from bitsweep.engines.refusal import Refused, asking_tvm
+from bitsweep.engines.relay import ir, target
+
+TOLERANCE = 1e-4  # of the largest output's magnitude
+_IMAGES = 4
+
+
+def run(inputs: dict, outputs: dict, settings: dict) -> None:
+    """Import `torchscript`, check it on `reference`, write `ir`, `params` and `text`.
+
+    `Refused` where the greatest difference from PyTorch's output exceeds `TOLERANCE`.
+    """
+    reference = np.load(inputs["reference"])
+    images, expected = reference["input"][:_IMAGES], reference["output"][:_IMAGES]
+    scripted = torch.jit.load(inputs["torchscript"], map_location="cpu").eval()
+    with asking_tvm("relay.frontend.from_pytorch"):
+        module, params = relay.frontend.from_pytorch(scripted, [(ir.INPUT, (1, *images.shape[1:]))])
+    answers = _answers(module, params, target.resolve(target.NATIVE), images)
+    difference = np.abs(answers - expected).max() / np.abs(expected).max()
+    if not difference <= TOLERANCE:
+        raise Refused(
+            "relay.frontend.from_pytorch",
+            "exception",
+            "Mismatch",
+            f"output differs from PyTorch's by {difference:.2g} of its scale, "
+            f"more than {TOLERANCE:g}",
+        )
+    print(f"output differs from PyTorch's by {difference:.2g} of its scale")
+    ir.save(module, params, outputs)
+
+
+def _answers(module, params, for_target, images) -> np.ndarray:
+    # Level 1 builds fastest: level 0 compiles more kernels, for want of fusion, 2 and 3 optimise.
+    with asking_tvm("relay.build"), tvm.transform.PassContext(opt_level=1):
+        library = relay.build(module, target=for_target, params=params)
+    with asking_tvm("graph_executor.GraphModule.run"):
+        executor = graph_executor.GraphModule(library["default"](tvm.cpu()))
+        answers = []
+        for image in images:
+            executor.set_input(ir.INPUT, image[None])
+            executor.run()
+            answers.append(executor.get_output(0).numpy()[0])
+    return np.stack(answers)

@@ -1,0 +1,28 @@
+"""Engine: which TVM is this, and does it have Relay?"""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+from bitsweep.engines.refusal import Refused, asking_tvm
+
+
+def run(inputs: dict, outputs: dict, settings: dict) -> None:
+    """Write the versions of TVM, LLVM and numpy to `versions`; `Refused` for a TVM without Relay."""
+    with asking_tvm("import tvm"):
+        import tvm
+    try:
+        import tvm.relay.quantize  # noqa: F401
+    except ImportError as error:
+        raise Refused(
+            "import tvm.relay",
+            "exception",
+            "ImportError",
+            f"TVM {tvm.__version__} at {Path(tvm.__file__).parent} has no Relay; 0.19 is the last",
+        ) from error
+    found = {
+        "tvm": tvm.__version__,
+        "llvm": tvm.support.libinfo()["LLVM_VERSION"],
+        "numpy": version("numpy"),
+    }
+    Path(outputs["versions"]).write_text(json.dumps(found))

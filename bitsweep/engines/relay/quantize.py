@@ -1,0 +1,45 @@
+"""Quantize: `relay.quantize` with every field of its QConfig as the precision says."""
+
+import numpy as np
+import tvm
+from tvm import relay
+
+from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.relay import ir, target
+
+# Fields that a precision holds as bits and storage of a kind of number.
+_KINDS = ("input", "weight", "activation")
+
+
+def run(inputs: dict, outputs: dict, settings: dict) -> None:
+    """Quantize the module at `ir` and `params` on the images of `calibration`.
+
+    `settings["precision"]` is None for the float baseline, whose module passes unchanged.
+    """
+    module, params = ir.load(inputs)
+    if settings["precision"] is not None:
+        images = np.load(inputs["calibration"])["input"]
+        module = _quantize(module, params, images, settings)
+        params = {}  # they are constants of the module now
+    ir.save(module, params, outputs)
+
+
+def _quantize(module, params, images, settings) -> tvm.IRModule:
+    dataset = [{ir.INPUT: image[None]} for image in images]
+    # Constant folding and calibration build for the target in scope, else for the default one.
+    with target.resolve(settings["target"]), tvm.transform.PassContext(opt_level=3):
+        with asking_tvm("relay.quantize.qconfig"):
+            config = relay.quantize.qconfig(**qconfig_fields(settings["precision"]))
+        with asking_tvm("relay.quantize.quantize"), config:
+            return relay.quantize.quantize(module, params, dataset=dataset)
+
+
+def qconfig_fields(precision: dict) -> dict:
+    """Return the arguments of `relay.quantize.qconfig` for a precision of the config."""
+    fields = {
+        name: value for name, value in precision.items() if name not in ("bits", "storage", *_KINDS)
+    }
+    for kind in _KINDS:
+        fields[f"nbit_{kind}"] = precision[kind]["bits"]
+        fields[f"dtype_{kind}"] = precision[kind]["storage"]
+    return fields

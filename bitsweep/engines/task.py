@@ -1,0 +1,153 @@
+"""Run one task of an engine in a child process, and tell TVM's failures from ours."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bitsweep
+from bitsweep import child, tvm_error
+from bitsweep.artifact import staging_directory
+from bitsweep.engines.refusal import UNDER_WAY
+from bitsweep.errors import UserError
+from bitsweep.outcome import Failure
+
+_SAYS_WHY = re.compile(
+    r"LLVM ERROR|terminate called|what\(\):|Assertion .* failed|Fatal Python error"
+)
+_CRASHES = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine as the `engine` rule left it: its name, where its TVM lies, and its versions."""
+
+    name: str
+    python_path: tuple[str, ...]
+    versions: Mapping[str, str | None]
+
+    @classmethod
+    def read(cls, path: Path | str) -> "Engine":
+        """Read `engine.json`; raise `UserError` when its TVM is gone."""
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        missing = [entry for entry in record["python_path"] if not Path(entry).is_dir()]
+        if missing:
+            raise UserError(f"engine {record['engine']}: {missing[0]} is gone; delete {path}")
+        return cls(record["engine"], tuple(record["python_path"]), record["versions"])
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A task that ended: with a failure of TVM's, or None; peak memory of its largest process."""
+
+    failure: Failure | None
+    peak_rss_bytes: int
+
+
+def run(
+    engine: Engine,
+    task: str,
+    *,
+    inputs: Mapping[str, str | None],
+    outputs: Mapping[str, str],
+    settings: Mapping[str, Any],
+    limits: child.Limits,
+    threads: int,
+    log: Path | str,
+) -> Ended:
+    """Run `bitsweep.engines.{engine}.{task}` in a process whose `tvm` is the engine's.
+
+    `inputs` and `outputs` are paths by name; the outputs are to be written by the task. Raises
+    `UserError` when the process failed for a reason that is not TVM's: its own exception, or a
+    signal sent from outside.
+    """
+    log = Path(log)
+    with staging_directory(log.parent) as directory:
+        request, reply, under_way = (directory / n for n in ("request", "reply", "under_way"))
+        request.write_text(
+            json.dumps(
+                {
+                    "engine": engine.name,
+                    "task": task,
+                    "inputs": dict(inputs),
+                    "outputs": dict(outputs),
+                    "settings": dict(settings),
+                }
+            ),
+            encoding="utf-8",
+        )
+        log_start = log.stat().st_size if log.exists() else 0
+        ending = child.run(
+            # -P: what lies in the working directory must not come before the engine's TVM.
+            [sys.executable, "-P", "-m", "bitsweep.engines.worker", str(request), str(reply)],
+            environment=_environment(engine, threads, under_way),
+            log=log,
+            limits=limits,
+        )
+        function = under_way.read_text(encoding="utf-8") if under_way.exists() else None
+        if reply.exists():
+            refused = json.loads(reply.read_text(encoding="utf-8"))["refused"]
+            failure = refused and _refusal(refused, str(log))
+        elif ending.killed_for or ending.signal in _CRASHES:
+            with log.open("rb") as file:
+                file.seek(log_start)
+                printed = file.read().decode(errors="replace")
+            failure = _violent(ending, function, printed, limits, str(log))
+        elif ending.signal:
+            raise UserError(
+                f"{task} of engine {engine.name} was killed from outside by {ending.signal} "
+                f"(out of the machine's memory, or cancelled); see {log}"
+            )
+        else:
+            raise UserError(
+                f"{task} of engine {engine.name} ended with an error of ours; see {log}"
+            )
+    return Ended(failure, ending.peak_rss_bytes)
+
+
+def _environment(engine: Engine, threads: int, under_way: Path) -> dict[str, str]:
+    library = Path(bitsweep.__file__).parents[1]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(
+            [*(str(Path(entry).resolve()) for entry in engine.python_path), str(library)]
+        ),
+        "PYTHONUNBUFFERED": "1",
+        "TVM_NUM_THREADS": str(threads),
+        "OMP_NUM_THREADS": str(threads),
+        UNDER_WAY: str(under_way),
+    }
+
+
+def _refusal(refused: dict[str, str], log: str) -> Failure:
+    place = tvm_error.parse(refused["traceback"], refused["type"])
+    return Failure(
+        kind=refused["kind"],
+        type=refused["type"],
+        message=place.message or refused["message"],
+        function=place.function or refused["function"],
+        file=place.file,
+        line=place.line,
+        log=log,
+    )
+
+
+def _violent(
+    ending: child.Ending, function: str | None, printed: str, limits: child.Limits, log: str
+) -> Failure:
+    """Describe the failure of a child that could not report it itself."""
+    if ending.killed_for == "timeout":
+        kind, type_name, message = "timeout", "Timeout", f"stopped after {limits.seconds:g} s"
+    elif ending.killed_for == "memory":
+        kind, type_name = "memory", "MemoryLimit"
+        message = f"stopped above {limits.memory_bytes / 2**20:.0f} MiB"
+    else:
+        # LLVM and the C++ runtime say why they abort on a line of their own.
+        told = [line for line in printed.splitlines() if _SAYS_WHY.search(line)]
+        kind, type_name = "crash", ending.signal
+        message = told[-1].strip() if told else f"the process was ended by {ending.signal}"
+    return Failure(kind=kind, type=type_name, message=message, function=function, log=log)

@@ -1,0 +1,144 @@
+"""Classifiers: torchvision's by name, or own ones, with the weights that the config names."""
+
+import difflib
+import importlib
+import pickle
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from bitsweep.config import Model
+from bitsweep.errors import UserError
+
+
+def torchvision() -> ModuleType:
+    """Import torchvision, also where torch was built without CUDA.
+
+    The wheel's operator library needs CUDA's torch; without it torchvision stops at registering
+    fake kernels for two operators that nobody defined. Classifiers never call them: their schemas
+    suffice.
+    """
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            _DEFINED.append(torch.library.Library("torchvision", "FRAGMENT"))
+            _DEFINED[-1].define(
+                f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )
+    return importlib.import_module("torchvision")
+
+
+_DEFINED: list[torch.library.Library] = []  # a definition lives as long as its Library
+
+
+def load(settings: Model, calibration: torch.Tensor) -> nn.Module:
+    """Return the classifier in evaluation mode.
+
+    `calibration`, float32 (N, *input_shape), serves `weights: seeded`: statistics of batch norm
+    are set from it, without which activations of an untrained network vanish or explode. Raises
+    `UserError` for a factory, weights or checkpoint that cannot be used.
+    """
+    torch.manual_seed(settings.seed)
+    if ":" in settings.factory:
+        network = _own(settings.factory)
+    else:
+        network = _torchvision(settings)
+    if settings.weights_are_path:
+        _load_checkpoint(network, Path(settings.weights))
+    elif settings.weights == "seeded":
+        _calibrate_batch_norm(network, calibration)
+    elif ":" in settings.factory:
+        raise UserError(
+            f"weights {settings.weights!r} of {settings.factory}: an own model takes `seeded` or "
+            "the path of a checkpoint"
+        )
+    return network.eval()
+
+
+def _own(factory: str) -> nn.Module:
+    module_name, _, function_name = factory.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"factory {factory!r} cannot be imported: {error}") from error
+    network = function()
+    if not isinstance(network, nn.Module):
+        raise UserError(
+            f"factory {factory!r} returned {type(network).__name__}, not a torch Module"
+        )
+    return network
+
+
+def _torchvision(settings: Model) -> nn.Module:
+    models = torchvision().models
+    known = models.list_models(module=models)
+    if settings.factory not in known:
+        near = ", ".join(difflib.get_close_matches(settings.factory, known, 3)) or known[0]
+        raise UserError(
+            f"factory {settings.factory!r} is not a classifier of torchvision; near it: {near}; "
+            "an own model is named module:function"
+        )
+    if settings.weights == "seeded" or settings.weights_are_path:
+        return models.get_model(settings.factory, weights=None)
+    available = models.get_model_weights(settings.factory)
+    if settings.weights not in available.__members__:
+        raise UserError(
+            f"weights {settings.weights!r} of {settings.factory} are unknown; allowed: seeded, "
+            f"a path, {', '.join(available.__members__)}"
+        )
+    try:
+        return models.get_model(settings.factory, weights=available[settings.weights])
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"weights {settings.weights} of {settings.factory} could not be downloaded ({error}); "
+            "offline, use `weights: seeded` or the path of a checkpoint"
+        ) from error
+
+
+def _load_checkpoint(network: nn.Module, path: Path) -> None:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"checkpoint {path} does not exist") from error
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise UserError(f"checkpoint {path} cannot be read: {_first_line(error)}") from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"checkpoint {path} does not fit the network: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def _calibrate_batch_norm(network: nn.Module, images: torch.Tensor) -> None:
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+            module.momentum = None  # a plain average
+            module.train()
+    with torch.no_grad():
+        forward(network, images)
+
+
+def forward(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Run the network; raise `UserError` where it does not take the images or is no classifier."""
+    try:
+        outputs = network(images)
+    except (RuntimeError, ValueError) as error:
+        shape = tuple(images.shape[1:])
+        raise UserError(
+            f"the network does not take inputs of shape {shape}: {_first_line(error)}"
+        ) from error
+    if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2:
+        raise UserError(
+            "the network is no classifier: its output is not one row of logits an image"
+        )
+    return outputs
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,29 @@
+"""The plots of a sweep, by name; each `draw(summary)` returns a Matplotlib figure to be saved.
+
+A summary is the table of `bitsweep.tables.collect`. Precisions keep its order, and one that failed
+keeps its slot, marked with the stage that failed.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib import pyplot
+
+from bitsweep.artifact import replacing
+from bitsweep.plots import accuracy, dtypes, latency, outcomes, size
+
+PLOTS = {
+    "latency": latency.draw,
+    "accuracy": accuracy.draw,
+    "size": size.draw,
+    "dtypes": dtypes.draw,
+    "outcomes": outcomes.draw,
+}
+
+
+def write(name: str, summary: pd.DataFrame, path: Path | str) -> None:
+    """Draw the plot `name` of a summary into a PNG, atomically."""
+    figure = PLOTS[name](summary)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=200, bbox_inches="tight")
+    pyplot.close(figure)

@@ -1,0 +1,68 @@
+"""Data types: what the compiler really computes in, in LLVM IR and in instructions."""
+
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from bitsweep.plots import style
+from bitsweep.plots.style import Panel
+
+_BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _BROWN, _PINK, _GREY, _YELLOW, _SKY = seaborn.color_palette(
+    "colorblind", 10
+)
+_COLOURS = {"float": _ORANGE, "i8": _BLUE, "i16": _SKY, "i32": _GREEN, "others": _GREY}
+_INSTRUCTIONS = {"int_dot": ("integer dot products", _BLUE), "float_fma": ("float FMAs", _ORANGE)}
+
+
+@style.styled
+def draw(summary: pd.DataFrame) -> Figure:
+    """Return the plot: per model and engine, shares of data types beside instruction counts."""
+    found = style.panels(summary, by=("model", "engine", "target"))
+    drawing, axes = style.figure(found, width=7.2, beside=2)
+    for panel, (left, right) in zip(found, axes, strict=True):
+        for slot, row in panel.slots():
+            if row["inspect_state"] != "ok":
+                style.mark_missing(left, slot, row, panel, "inspect")
+                continue
+            _shares(left, slot, row, panel)
+            _instructions(right, slot, row, panel)
+        left.set_xlim(0, 100)
+        left.set_xlabel("share of typed values in the LLVM IR (%)")
+        right.set_xlim(0, max(1.0, right.get_xlim()[1]) * 1.12)
+        right.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        right.set_xlabel("instructions in the module")
+    types = [Patch(color=colour, label=name) for name, colour in _COLOURS.items()]
+    dots = [
+        Patch(facecolor=colour, edgecolor=style.INK, label=label)
+        for label, colour in _INSTRUCTIONS.values()
+    ]
+    style.legend(drawing, {}, [*types, *dots])
+    return drawing
+
+
+def _shares(ax: Axes, slot: float, row: pd.Series, panel: Panel) -> None:
+    prefix = "llvm_"
+    counted = [name for name in row.index if name.startswith(prefix) and name != "llvm_ir_bytes"]
+    counts = dict.fromkeys(_COLOURS, 0)
+    for name in counted:
+        dtype = name.removeprefix(prefix)
+        counts[dtype if dtype in counts else "others"] += 0 if row[name] is pd.NA else row[name]
+    total, left = sum(counts.values()) or 1, 0.0
+    for dtype, count in counts.items():
+        share = 100 * count / total
+        ax.barh(slot, share, panel.bar, left=left, color=_COLOURS[dtype], zorder=2)
+        left += share
+
+
+def _instructions(ax: Axes, slot: float, row: pd.Series, panel: Panel) -> None:
+    height = panel.bar / 2
+    for (name, (_, colour)), offset in zip(_INSTRUCTIONS.items(), (-0.5, 0.5), strict=True):
+        count = row[f"{name}_instructions"]
+        y = slot + offset * height
+        ax.barh(y, count, height, facecolor=colour, edgecolor=style.INK, linewidth=0.4, zorder=2)
+        ax.annotate(
+            f"{count:,}", (count, y), (3, 0), textcoords="offset points", va="center", fontsize=6
+        )

@@ -1,0 +1,206 @@
+"""What the plots share: type and colours, a panel per model, a slot per precision, the legend."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import matplotlib
+import pandas as pd
+import seaborn
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+INK, GREY, PALE = "#222222", "#6b6b6b", "#e6e6e6"
+FAILED = "#c1440e"
+_DPI = 200
+_COLUMNS = ((56, "right"), (66, "left"))  # beside the axes: points from them, alignment
+_SLOT_INCHES = 0.30  # height of one precision of one engine
+_RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.axisbelow": True,
+    "grid.color": PALE,
+    "grid.linewidth": 0.7,
+    "hatch.linewidth": 0.6,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "svg.fonttype": "none",
+}
+Drawn = TypeVar("Drawn", bound=Callable[[pd.DataFrame], Figure])
+
+
+def styled(draw: Drawn) -> Drawn:
+    """Draw in the house style, leaving Matplotlib's own settings as they were."""
+
+    def styled_draw(summary: pd.DataFrame) -> Figure:
+        with matplotlib.rc_context({**seaborn.axes_style("ticks"), **_RC}):
+            return draw(summary)
+
+    styled_draw.__doc__ = draw.__doc__
+    return styled_draw
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The experiments that share a panel: one model (on one target), its precisions in order."""
+
+    title: str
+    rows: pd.DataFrame
+    precisions: list[str]
+    engines: list[str]
+
+    def slots(self) -> Iterator[tuple[float, pd.Series]]:
+        """Yield each experiment with the height of its slot: precisions downwards, engines in."""
+        count = len(self.engines)
+        for _, row in self.rows.iterrows():
+            inner = (self.engines.index(row["engine"]) - (count - 1) / 2) / count * 0.8
+            yield self.precisions.index(row["precision"]) + inner, row
+
+    @property
+    def bar(self) -> float:
+        """Height of one bar, in slots."""
+        return 0.8 / len(self.engines) * 0.86
+
+
+def panels(summary: pd.DataFrame, by: Sequence[str] = ("model", "target")) -> list[Panel]:
+    """Return the summary's panels, in its order; the title says what sets them apart."""
+    engines, targets = (list(summary[name].unique()) for name in ("engine", "target"))
+    found = []
+    for _, rows in summary.groupby(list(by), sort=False):
+        first = rows.iloc[0]
+        title = model_title(first)
+        if "engine" in by:
+            title += f", {first['engine']}"
+        if len(targets) > 1:
+            title += f", {first['target']}"
+        own = [engine for engine in engines if engine in set(rows["engine"])]
+        found.append(Panel(title, rows, list(rows["precision"].unique()), own))
+    return found
+
+
+def model_title(row: pd.Series) -> str:
+    """Return a model's name, which says when its weights are untrained."""
+    untrained = row["trained"] is not pd.NA and not row["trained"]
+    return f"{row['model']} (untrained weights)" if untrained else row["model"]
+
+
+def figure(
+    found: Sequence[Panel], width: float, beside: int = 1
+) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure and, for each panel, its `beside` axes; `width` inches is a panel's."""
+    columns = 1 if len(found) <= 2 else 2
+    lines = [found[i : i + columns] for i in range(0, len(found), columns)]
+    heights = [max(len(p.precisions) * len(p.engines) for p in line) + 0.6 for line in lines]
+    inches = sum(heights) * _SLOT_INCHES + 0.95 * len(lines) + 0.35
+    drawing = Figure((width * columns, inches), dpi=_DPI, layout="constrained")
+    drawing.get_layout_engine().set(w_pad=0.08, h_pad=0.08, hspace=0.04, wspace=0.03)
+    grid = drawing.add_gridspec(len(lines), columns * beside, height_ratios=heights)
+    axes = []
+    for index, panel in enumerate(found):
+        line, column = divmod(index, columns)
+        own = [drawing.add_subplot(grid[line, column * beside + i]) for i in range(beside)]
+        for i, ax in enumerate(own):
+            _lay_out(ax, panel, labelled=i == 0)
+        own[0].set_title(panel.title, pad=8)
+        axes.append(own)
+    return drawing, axes
+
+
+def _lay_out(ax: Axes, panel: Panel, labelled: bool) -> None:
+    ax.set_ylim(len(panel.precisions) - 0.5, -0.5)
+    ax.set_yticks(range(len(panel.precisions)), panel.precisions if labelled else [])
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x")
+    seaborn.despine(ax=ax, left=True)
+    for slot in range(1, len(panel.precisions)):
+        ax.axhline(slot - 0.5, color=PALE, linewidth=0.7, zorder=0)
+
+
+def beside(ax: Axes, slot: float, first: str, second: str) -> None:
+    """Write a slot's figures in the two columns to the right of the axes."""
+    for text, (points, align) in zip((first, second), _COLUMNS, strict=True):
+        ax.annotate(
+            text,
+            (1, slot),
+            (points, 0),
+            xycoords=ax.get_yaxis_transform(),
+            textcoords="offset points",
+            ha=align,
+            va="center",
+            fontsize=7.5,
+        )
+
+
+def beside_titles(ax: Axes, first: str, second: str) -> None:
+    """Head the two columns to the right of the axes."""
+    for text, (points, align) in zip((first, second), _COLUMNS, strict=True):
+        ax.annotate(
+            text,
+            (1, 1),
+            (points, 2),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha=align,
+            va="bottom",
+            fontsize=7,
+            color=GREY,
+        )
+
+
+def mark_missing(ax: Axes, slot: float, row: pd.Series, panel: Panel, stage: str) -> None:
+    """Mark the slot of an experiment without the figures of `stage`, with what failed."""
+    whose = f" ({row['engine']})" if len(panel.engines) > 1 else ""
+    ax.text(
+        0.012,
+        slot,
+        f"✕  {why_missing(row, stage)}{whose}",
+        transform=ax.get_yaxis_transform(),
+        va="center",
+        fontsize=7.5,
+        color=FAILED,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )
+
+
+def why_missing(row: pd.Series, stage: str) -> str:
+    """Return `failed@stage` for what kept `stage` from leaving its figures."""
+    if row[f"{stage}_state"] == "failed":
+        return f"failed@{stage}"
+    return f"failed@{row['failed_stage']}" if row["state"] == "failed" else "not measured"
+
+
+def engine_colours(summary: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
+    """Return a colour-blind-safe colour by engine."""
+    engines = list(summary["engine"].unique())
+    return dict(zip(engines, seaborn.color_palette("colorblind", len(engines)), strict=True))
+
+
+def legend(drawing: Figure, colours: Mapping[str, object], extra: Sequence[Artist] = ()) -> None:
+    """Put one legend below the panels: colours by name, and `extra` entries."""
+    named = [Patch(color=colour, label=name) for name, colour in colours.items()]
+    handles = [*named, *extra]
+    drawing.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+def line_entry(label: str) -> Line2D:
+    """Return the legend's entry for a dashed reference line."""
+    return Line2D([], [], color=GREY, linestyle=(0, (4, 2)), linewidth=1, label=label)
+
+
+def reference(ax: Axes, x: float, colour: object = GREY) -> None:
+    """Draw a dashed reference line."""
+    ax.axvline(x, color=colour, linestyle=(0, (4, 2)), linewidth=1, zorder=1)

@@ -1,0 +1,147 @@
+"""The summary in Markdown: what ran, what it cost, what failed and where, how it was measured."""
+
+import math
+
+import pandas as pd
+from tabulate import tabulate
+
+from bitsweep.tables import check, failures, place
+
+_UNTRAINED = "untrained weights: seeded initialisation; accuracy has no meaning, agreement does"
+
+
+def markdown(summary: pd.DataFrame) -> str:
+    """Return the report on a summary (`tables.collect`) as Markdown."""
+    parts = ["# bitsweep: what became of every bit width", _verdict(summary)]
+    for model, of_model in summary.groupby("model", sort=False):
+        parts += [f"## {model}", _about(of_model)]
+        for (engine, target), group in of_model.groupby(["engine", "target"], sort=False):
+            parts += [f"### {model}, {engine}, {target}", _table(group)]
+    return "\n\n".join([*parts, _failures(summary), _measured(summary)]) + "\n"
+
+
+def _verdict(summary: pd.DataFrame) -> str:
+    failed = int((summary["state"] == "failed").sum())
+    degenerate = int(summary["degenerate"].fillna(False).sum())
+    return (
+        f"{len(summary)} experiments: {len(summary) - failed} ran, of which {degenerate} "
+        f"degenerate (the output no longer depends on the input), and {failed} failed."
+    )
+
+
+def _about(of_model: pd.DataFrame) -> str:
+    first = of_model.iloc[0]
+    if pd.isna(first["trained"]):
+        return "The model could not be traced."
+    weights = f"trained weights: `{first['weights']}`" if first["trained"] else _UNTRAINED
+    about = f"{first['parameters']:,} parameters; {weights}."
+    images, reference = (of_model[c].dropna() for c in ("images", "reference_top1_accuracy"))
+    if len(images):
+        labels = "labelled" if first["labelled"] else "without labels"
+        about += f" Evaluated on {images.iloc[0]} images, {labels}."
+    if len(reference):
+        about += f" PyTorch's own top-1 accuracy on them is {reference.iloc[0]:.1%}."
+    return about
+
+
+def _table(group: pd.DataFrame) -> str:
+    rows = [
+        {
+            "precision": row["precision"],
+            "outcome": _outcome(row),
+            "median latency, ms": _interval(row, "latency_median_ms", "latency_low_ms", "#.4g"),
+            "speed-up": _interval(row, "speedup_vs_float32", "speedup_low", ".2f"),
+            "top-1 accuracy": _figure(row["top1_accuracy"], ".1%"),
+            "agreement with PyTorch": _figure(row["top1_agreement"], ".1%"),
+            "SQNR, dB": _figure(row["sqnr_db"], ".1f"),
+            "module, MB": _figure(row["module_size_bytes"] / 1e6, "#.3g"),
+            "of float32": _figure(row["size_vs_float32"], ".2f"),
+            "note": _note(row),
+        }
+        for _, row in group.iterrows()
+    ]
+    align = ["left", "left", *["right"] * 7, "left"]
+    return tabulate(rows, "keys", "pipe", colalign=align, disable_numparse=True)
+
+
+def _outcome(row: pd.Series) -> str:
+    return f"**failed@{row['failed_stage']}**" if row["state"] == "failed" else "ok"
+
+
+def _figure(value: object, form: str) -> str:
+    """Return a figure in the form given, nothing for a missing one."""
+    if pd.isna(value):
+        return ""
+    return format(value, form).rstrip(".") if math.isfinite(value) else "∞"
+
+
+def _interval(row: pd.Series, median: str, low: str, form: str) -> str:
+    """Return `median [low, high]` of a figure whose bounds are columns too."""
+    if pd.isna(row[median]):
+        return ""
+    bounds = (_figure(row[name], form) for name in (low, low.replace("low", "high")))
+    return f"{_figure(row[median], form)} [{', '.join(bounds)}]"
+
+
+def _note(row: pd.Series) -> str:
+    notes = {
+        "degenerate": "degenerate: the output no longer depends on the input",
+        "exact": "exact: the same outputs as PyTorch",
+    }
+    return "; ".join(text for name, text in notes.items() if row[name] is not pd.NA and row[name])
+
+
+def _failures(summary: pd.DataFrame) -> str:
+    table = failures(summary)
+    if table.empty:
+        return "## What failed\n\nNothing."
+    return "## What failed, and where\n\n" + "\n".join(
+        _failure(row.dropna()) for _, row in table.iterrows()
+    )
+
+
+def _failure(row: pd.Series) -> str:
+    where = place(row.get("function"), row.get("file"), row.get("line"))
+    lines = [
+        "- **{model}, {engine}, {target}, {precision}** failed in **{stage}**".format(**row)
+        + (f", at {_code(where)}" if where else ""),
+        f"  - {row['kind']}, {row['type']}: {_code(check(row['message']) or '(no message)')}",
+    ]
+    if "log" in row:
+        lines.append(f"  - log: {_code(row['log'])}")
+    return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    """Return text as a Markdown code span, whatever backticks it holds."""
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+def _measured(summary: pd.DataFrame) -> str:
+    lines = ["## How it was measured", ""]
+    measured = summary.dropna(subset=["latency_median_ms"])
+    for (cpu, threads), group in measured.groupby(["cpu_model", "threads"], sort=False):
+        short = int(group["stopped_by_budget"].sum())
+        compiled = ", ".join(_code(target) for target in group["compiled_for"].unique())
+        lines += [
+            f"- Latency on {cpu}, {threads} threads, compiled for {compiled}: "
+            f"{_range(group['runs'])} timed runs per experiment over "
+            f"{_range(group['inputs'])} inputs, of which the median and its 95% interval"
+            + (f"; {short} of {len(group)} stopped early at their time budget." if short else "."),
+        ]
+    if measured.empty:
+        return "\n".join([*lines, "No experiment got as far as its benchmark."])
+    lines += [
+        "- Speed-up: the float32 module's median over the experiment's, both timed in turn in one "
+        "process; above 1 the experiment is the faster.",
+        "- Agreement: the share of images for which the module and PyTorch answer the same. "
+        "SQNR: PyTorch's output power over that of the difference.",
+        "- Module: the size of `module.so`, weights included; of float32: its ratio to the "
+        "float32 module's.",
+    ]
+    return "\n".join(lines)
+
+
+def _range(values: pd.Series) -> str:
+    low, high = values.min(), values.max()
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -1,0 +1,283 @@
+"""The summary: one tidy row per experiment, failed or not, gathered from what the stages left."""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from bitsweep.artifact import replacing
+from bitsweep.errors import UserError
+from bitsweep.outcome import STAGES, Experiment, Failure, Outcome, read, verify
+
+KEYS = ("model", "engine", "target", "precision")
+
+# Columns by name, in order, with the nullable dtype that survives CSV and Parquet.
+_COLUMNS: dict[str, str] = {
+    "model": "string",
+    "weights": "string",
+    "trained": "boolean",
+    "parameters": "Int64",
+    "labelled": "boolean",
+    "engine": "string",
+    "target": "string",
+    "precision": "string",
+    "state": "string",
+    "failed_stage": "string",
+    **{f"error_{field}": "string" for field in ("kind", "type", "message", "function", "file")},
+    "error_line": "Int64",
+    "error_log": "string",
+    "other_failures": "string",
+    "latency_median_ms": "Float64",
+    "latency_low_ms": "Float64",
+    "latency_high_ms": "Float64",
+    "latency_mean_ms": "Float64",
+    "latency_std_ms": "Float64",
+    "latency_p90_ms": "Float64",
+    "latency_p99_ms": "Float64",
+    "speedup_vs_float32": "Float64",
+    "speedup_low": "Float64",
+    "speedup_high": "Float64",
+    "inputs": "Int64",
+    "runs": "Int64",
+    "stopped_by_budget": "boolean",
+    "threads": "Int64",
+    "cpu_model": "string",
+    "compiled_for": "string",
+    "images": "Int64",
+    "top1_accuracy": "Float64",
+    "top5_accuracy": "Float64",
+    "reference_top1_accuracy": "Float64",
+    "top1_agreement": "Float64",
+    "top5_agreement": "Float64",
+    "sqnr_db": "Float64",
+    "cosine": "Float64",
+    "max_abs_error": "Float64",
+    "degenerate": "boolean",
+    "exact": "boolean",
+    "module_size_bytes": "Int64",
+    "size_vs_float32": "Float64",
+    "ir_bytes": "Int64",
+    "params_bytes": "Int64",
+    "llvm_ir_bytes": "Int64",
+    "objects_bytes": "Int64",
+    **{f"llvm_{dtype}": "Int64" for dtype in ("float", "i8", "i16", "i32")},
+    **{
+        f"{instruction}_instructions": "Int64"
+        for instruction in ("int_dot", "float_fma", "int_multiply", "float_multiply")
+    },
+    "peak_rss_bytes": "Int64",
+    **{f"{stage}_state": "string" for stage in STAGES},
+    **{f"{stage}_seconds": "Float64" for stage in STAGES},
+}
+
+
+def collect(experiments: Iterable[Experiment], results: Path | str) -> pd.DataFrame:
+    """Return one row per experiment, in the order given, from the files under `results`.
+
+    `state` is `ok` or `failed`, `failed_stage` the first stage that failed and `error_*` its
+    error; benchmark, evaluate and inspect do not depend on each other, so what a second of them
+    failed with is in `other_failures` (JSON) and `failures` tells it. A figure that a failed stage
+    would have left is missing (NA), and so is a figure that is not a number; latencies are in ms,
+    accuracies and agreements fractions, counts of LLVM types and instructions as in the module.
+    Raises `UserError` when an outcome or an artifact is not what its stage left.
+    """
+    rows = [_row(experiment, Path(results)) for experiment in experiments]
+    counted = sorted({name for row in rows for name in row if _is_count(name)} - _COLUMNS.keys())
+    for row in rows:
+        if row["inspect_state"] == "ok":  # then what was not counted did not occur
+            for name in filter(_is_count, (*_COLUMNS, *counted)):
+                row.setdefault(name, 0)
+    columns = [*_COLUMNS, *counted]
+    return _typed(pd.DataFrame(rows, columns=columns, dtype=object))
+
+
+def failures(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per failed stage: the keys, `stage`, and the fields of its `Failure`."""
+    fields = list(Failure.model_fields)
+    rows = []
+    for row in _present(summary[summary["state"] == "failed"]):
+        key = {name: row[name] for name in KEYS}
+        first = {field: row.get(f"error_{field}") for field in fields}
+        rows.append({**key, "stage": row["failed_stage"], **first})
+        rows += [{**key, **other} for other in json.loads(row.get("other_failures", "[]"))]
+    dtypes = {name: "Int64" if name == "line" else "string" for name in (*KEYS, "stage", *fields)}
+    return pd.DataFrame(rows, columns=list(dtypes), dtype=object).astype(dtypes)
+
+
+def one_line(row: pd.Series) -> str:
+    """Return a row of the summary as one line, for terminals: what failed and where, or figures."""
+    row = row.dropna()
+    name = experiment_name(row)
+    if row["state"] == "failed":
+        reason = check(row.get("error_message") or row["error_kind"])
+        where = place(row.get("error_function"), row.get("error_file"), row.get("error_line"))
+        return f"{name} failed@{row['failed_stage']}: " + ": ".join(filter(None, (where, reason)))
+    told = [f"{row['latency_median_ms']:.4g} ms"] if "latency_median_ms" in row else []
+    if "speedup_vs_float32" in row:
+        told.append(f"{row['speedup_vs_float32']:.2f}x float32")
+    if "top1_accuracy" in row:
+        told.append(f"top-1 accuracy {row['top1_accuracy']:.1%}")
+    elif "top1_agreement" in row:
+        told.append(f"top-1 agreement {row['top1_agreement']:.1%}")
+    if row.get("degenerate", False):
+        told.append("degenerate")
+    return f"{name} ok: " + ", ".join(told) if told else f"{name} ok"
+
+
+def experiment_name(row: pd.Series) -> str:
+    """Return the experiment of a row as its path under the results."""
+    return "/".join(row[key] for key in KEYS)
+
+
+def place(function: str | None, file: str | None, line: int | None) -> str:
+    """Return where in TVM something failed, as `function (file:line)`, with what is known of it."""
+    source = f"{file}:{line}" if file and line else file or ""
+    return f"{function} ({source})" if function and source else function or source
+
+
+def check(message: str) -> str:
+    """Return an error's message on one line, from TVM's `Check failed` on where it has one."""
+    line = " ".join(message.split())
+    start = line.find("Check failed")
+    return line[max(start, 0) :].rstrip(" :")
+
+
+def write(table: pd.DataFrame, path: Path | str) -> None:
+    """Write a table as CSV or Parquet, which the suffix of `path` tells, atomically."""
+    with replacing(path) as temporary:
+        if temporary.suffix == ".parquet":
+            table.to_parquet(temporary, index=False)
+        else:
+            table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_summary(path: Path | str) -> pd.DataFrame:
+    """Read a summary that `write` wrote, CSV or Parquet, with the dtypes of `collect`."""
+    if Path(path).suffix == ".parquet":
+        return _typed(pd.read_parquet(path))
+    return _typed(pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""]))
+
+
+def _row(experiment: Experiment, results: Path) -> dict[str, object]:
+    of_model = results / experiment.model
+    of_engine = of_model / experiment.engine
+    own = of_engine / experiment.target / experiment.precision
+    folders = {"trace": of_model, "import": of_engine}
+    outcomes = {
+        stage: _outcome(folders.get(stage, own) / f"{stage}.json", stage) for stage in STAGES
+    }
+    failed = {s: outcome.error for s, outcome in outcomes.items() if outcome.state == "failed"}
+    broken = [o.failed_stage for o in outcomes.values() if o.state != "ok"]
+    row: dict[str, object] = {key: getattr(experiment, key) for key in KEYS}
+    row |= {"state": "failed" if broken else "ok"}
+    if broken:
+        first = broken[0]
+        error = failed.pop(first).model_dump()
+        others = [{"stage": s, **e.model_dump()} for s, e in failed.items()]
+        row |= {"failed_stage": first, **{f"error_{k}": v for k, v in error.items()}}
+        row |= {"other_failures": json.dumps(others) if others else None}
+    for stage, outcome in outcomes.items():
+        row[f"{stage}_state"] = outcome.state
+        row[f"{stage}_seconds"] = outcome.seconds if outcome.state != "skipped" else None
+    row["peak_rss_bytes"] = max(outcome.peak_rss_bytes for outcome in outcomes.values())
+    for stage, path, figures in (
+        ("trace", of_model / "model.json", _model),
+        ("benchmark", own / "latency.json", _latency),
+        ("evaluate", own / "quality.json", _quality),
+        ("inspect", own / "code.json", _code),
+    ):
+        if outcomes[stage].state == "ok":
+            row |= figures(_payload(outcomes[stage], path))
+    for artifact in outcomes["export"].artifacts:
+        if Path(artifact.path).name == "module.so":
+            row["module_size_bytes"] = artifact.size_bytes
+    return row
+
+
+def _outcome(path: Path, stage: str) -> Outcome:
+    try:
+        outcome = read(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the workflow again") from None
+    if outcome.stage != stage or (outcome.state == "failed") != (outcome.error is not None):
+        raise UserError(f"{path} is not an outcome of {stage}; delete it and run again")
+    return outcome
+
+
+def _payload(outcome: Outcome, path: Path) -> dict:
+    verify([outcome], [path])
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _model(model: dict) -> dict[str, object]:
+    return {name: model[name] for name in ("weights", "trained", "parameters", "labelled")}
+
+
+def _latency(payload: dict) -> dict[str, object]:
+    latency, speedup = payload["latency"], payload["speedup"] or {}
+    return {
+        "latency_median_ms": latency["median_ms"],
+        "latency_low_ms": latency["median_low_ms"],
+        "latency_high_ms": latency["median_high_ms"],
+        **{f"latency_{name}_ms": latency[f"{name}_ms"] for name in ("mean", "std", "p90", "p99")},
+        "speedup_vs_float32": speedup.get("median"),
+        "speedup_low": speedup.get("low"),
+        "speedup_high": speedup.get("high"),
+        "inputs": payload["inputs"],
+        "runs": payload["inputs"] * payload["runs_per_input"],
+        "stopped_by_budget": payload["stopped_by_budget"],
+        "threads": payload["threads"],
+        "cpu_model": payload["machine"]["cpu_model"],
+        "compiled_for": payload["target"],
+    }
+
+
+def _quality(payload: dict) -> dict[str, object]:
+    return {name: value for name, value in payload.items() if name in _COLUMNS}
+
+
+def _code(payload: dict) -> dict[str, object]:
+    sizes = payload["sizes"]
+    baseline = (payload["float32"] or payload)["sizes"]
+    return {
+        **{name: sizes[name] for name in ("ir_bytes", "params_bytes")},
+        **{name: sizes[name] for name in ("llvm_ir_bytes", "objects_bytes")},
+        "size_vs_float32": sizes["module_bytes"] / baseline["module_bytes"],
+        **{f"llvm_{dtype}": count for dtype, count in payload["dtypes"].items()},
+        **{f"{name}_instructions": count for name, count in payload["instructions"].items()},
+    }
+
+
+def _is_count(column: str) -> bool:
+    llvm_type = column.startswith("llvm_") and column != "llvm_ir_bytes"
+    return llvm_type or column.endswith("_instructions")
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    dtypes = {name: _COLUMNS.get(name, "Int64") for name in table.columns}
+    return pd.DataFrame(
+        {
+            name: pd.array([_value(value, dtype) for value in table[name]], dtype=dtype)
+            for name, dtype in dtypes.items()
+        }
+    )
+
+
+def _value(value: object, dtype: str) -> object:
+    """Return a value, or its text in a CSV file, as a Python object of a column's dtype."""
+    if value is None or value is pd.NA or value == "":
+        return pd.NA
+    if dtype == "boolean":
+        return value if isinstance(value, bool) else str(value) == "True"
+    if dtype == "Int64":
+        return pd.NA if isinstance(value, float) and math.isnan(value) else int(value)
+    if dtype == "Float64":
+        return pd.NA if math.isnan(float(value)) else float(value)
+    return pd.NA if isinstance(value, float) and math.isnan(value) else str(value)
+
+
+def _present(table: pd.DataFrame) -> list[dict[str, object]]:
+    """Return a table's rows as dicts without what is missing."""
+    return [row.dropna().to_dict() for _, row in table.iterrows()]

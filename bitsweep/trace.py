@@ -1,0 +1,56 @@
+"""Trace a classifier: TorchScript, `torch.export` program, and PyTorch's own answers."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bitsweep import data, models
+from bitsweep.config import Model
+from bitsweep.errors import UserError
+
+_BATCH = 16
+
+
+def trace(name: str, settings: Model, outputs: Mapping[str, str]) -> None:
+    """Write what every engine starts from, to the paths in `outputs`:
+
+    - `torchscript`, `exported`: the network at batch size 1;
+    - `calibration`: npz with `input`, float32 (N, C, H, W);
+    - `reference`: npz with `input`, PyTorch's `output` (N, classes), and `label` (N,) if known;
+    - `description`: JSON that says what the model is.
+
+    Raises `UserError` for whatever of the settings cannot be used.
+    """
+    images = data.load(settings)
+    network = models.load(settings, torch.from_numpy(images.calibration))
+    evaluation = torch.from_numpy(images.evaluation)
+    example = evaluation[:1].clone()  # a view would be saved with all of its storage
+    with torch.no_grad():
+        answers = torch.cat([models.forward(network, part) for part in evaluation.split(_BATCH)])
+        torch.jit.save(torch.jit.trace(network, example), outputs["torchscript"])
+        torch.export.save(torch.export.export(network, (example,)), outputs["exported"])
+    if not torch.isfinite(answers).all():
+        raise UserError(f"model {name}: PyTorch's own answers are not finite")
+    if images.labels is not None and images.labels.max() >= answers.shape[1]:
+        raise UserError(
+            f"data {settings.data} has more classes than the {answers.shape[1]} outputs of {name}"
+        )
+    np.savez(outputs["calibration"], input=images.calibration)
+    labels = {} if images.labels is None else {"label": images.labels}
+    np.savez(outputs["reference"], input=images.evaluation, output=answers.numpy(), **labels)
+    description = {
+        "model": name,
+        "factory": settings.factory,
+        "weights": settings.weights,
+        "trained": settings.weights != "seeded",
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "input_shape": settings.input_shape,
+        "classes": answers.shape[1],
+        "images": len(evaluation),
+        "labelled": images.labels is not None,
+        "data": settings.data,
+    }
+    Path(outputs["description"]).write_text(json.dumps(description, indent=2) + "\n")

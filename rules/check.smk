@@ -1,0 +1,11 @@
+rule check:
+    input:
+        summary="results/tables/summary.csv",
+    log:
+        LOGS + "check.log",
+    params:
+        expected=expectations(),
+    message:
+        "comparing outcomes with what the config expects"
+    script:
+        "../workflow_scripts/check.py"

@@ -1,0 +1,27 @@
+rule compile:
+    input:
+        engine=ENGINE,
+        upstream=EXPERIMENT + "quantize.json",
+        ir=EXPERIMENT + "quantized.ir",
+        params=EXPERIMENT + "quantized.params",
+    output:
+        outcome=EXPERIMENT + "compile.json",
+        objects=EXPERIMENT + "objects.tar",
+        llvm_ir=EXPERIMENT + "module.ll",
+        assembly=EXPERIMENT + "module.s",
+    log:
+        LOGS + "{model}/{engine}/{target}/{precision}/compile.log",
+    benchmark:
+        LOGS + "{model}/{engine}/{target}/{precision}/compile.tsv"
+    threads: 1
+    resources:
+        mem_mb=JOB_MB,
+        runtime=JOB_MINUTES,
+        limit_seconds=LIMIT_SECONDS,
+        limit_mb=LIMIT_MB,
+    params:
+        target=target_settings,
+    message:
+        "compiling {wildcards.model} at {wildcards.precision} for {wildcards.target} ({wildcards.engine})"
+    script:
+        "../workflow_scripts/compile.py"

@@ -1,0 +1,24 @@
+rule evaluate:
+    input:
+        engine=ENGINE,
+        upstream=[MODEL + "trace.json", EXPERIMENT + "export.json"],
+        module=EXPERIMENT + "module.so",
+        reference=MODEL + "reference.npz",
+    output:
+        outcome=EXPERIMENT + "evaluate.json",
+        answers=EXPERIMENT + "outputs.npz",
+        quality=EXPERIMENT + "quality.json",
+    log:
+        LOGS + "{model}/{engine}/{target}/{precision}/evaluate.log",
+    benchmark:
+        LOGS + "{model}/{engine}/{target}/{precision}/evaluate.tsv"
+    threads: 1
+    resources:
+        mem_mb=JOB_MB,
+        runtime=JOB_MINUTES,
+        limit_seconds=LIMIT_SECONDS,
+        limit_mb=LIMIT_MB,
+    message:
+        "comparing {wildcards.model} at {wildcards.precision} with PyTorch ({wildcards.engine})"
+    script:
+        "../workflow_scripts/evaluate.py"

@@ -1,0 +1,23 @@
+rule export:
+    input:
+        engine=ENGINE,
+        upstream=[MODEL + "trace.json", EXPERIMENT + "compile.json"],
+        objects=EXPERIMENT + "objects.tar",
+        reference=MODEL + "reference.npz",
+    output:
+        outcome=EXPERIMENT + "export.json",
+        module=EXPERIMENT + "module.so",
+    log:
+        LOGS + "{model}/{engine}/{target}/{precision}/export.log",
+    benchmark:
+        LOGS + "{model}/{engine}/{target}/{precision}/export.tsv"
+    threads: 1
+    resources:
+        mem_mb=JOB_MB,
+        runtime=JOB_MINUTES,
+        limit_seconds=LIMIT_SECONDS,
+        limit_mb=LIMIT_MB,
+    message:
+        "linking {wildcards.model} at {wildcards.precision} ({wildcards.engine})"
+    script:
+        "../workflow_scripts/export.py"

@@ -1,0 +1,29 @@
+rule quantize:
+    input:
+        engine=ENGINE,
+        upstream=[MODEL + "trace.json", IMPORTED + "import.json"],
+        ir=IMPORTED + "imported.ir",
+        params=IMPORTED + "imported.params",
+        calibration=MODEL + "calibration.npz",
+    output:
+        outcome=EXPERIMENT + "quantize.json",
+        ir=EXPERIMENT + "quantized.ir",
+        params=EXPERIMENT + "quantized.params",
+        text=EXPERIMENT + "quantized.txt",
+    log:
+        LOGS + "{model}/{engine}/{target}/{precision}/quantize.log",
+    benchmark:
+        LOGS + "{model}/{engine}/{target}/{precision}/quantize.tsv"
+    threads: 1
+    resources:
+        mem_mb=JOB_MB,
+        runtime=JOB_MINUTES,
+        limit_seconds=LIMIT_SECONDS,
+        limit_mb=LIMIT_MB,
+    params:
+        precision=precision_settings,
+        target=target_settings,
+    message:
+        "quantizing {wildcards.model} to {wildcards.precision} ({wildcards.engine})"
+    script:
+        "../workflow_scripts/quantize.py"

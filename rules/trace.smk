@@ -1,0 +1,24 @@
+rule trace:
+    input:
+        sources=model_sources,
+    output:
+        outcome=MODEL + "trace.json",
+        torchscript=MODEL + "torchscript.pt",
+        exported=MODEL + "exported.pt2",
+        calibration=MODEL + "calibration.npz",
+        reference=MODEL + "reference.npz",
+        description=MODEL + "model.json",
+    log:
+        LOGS + "{model}/trace.log",
+    benchmark:
+        LOGS + "{model}/trace.tsv"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    params:
+        model=model_settings,
+    message:
+        "tracing {wildcards.model}"
+    script:
+        "../workflow_scripts/trace.py"

@@ -1,0 +1,25 @@
+rule train:
+    output:
+        weights=MODEL + "weights.pt",
+        training=MODEL + "training.json",
+    log:
+        LOGS + "{model}/train.log",
+    benchmark:
+        LOGS + "{model}/train.tsv"
+    wildcard_constraints:
+        model=one_of(
+            name
+            for name, model in CONFIG.models.items()
+            if model.factory == "bitsweep.digits:residual_network"
+        )
+        or "(?!)",
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        seed=model_seed,
+    message:
+        "training {wildcards.model}"
+    script:
+        "../workflow_scripts/train.py"

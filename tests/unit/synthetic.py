@@ -1,0 +1,206 @@
+"""Results of a sweep that nobody ran: the files that the stages would have left, and their rows."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bitsweep.outcome import STAGES, Experiment, Failure, Outcome, describe
+from bitsweep.tables import collect
+
+PRECISIONS = ("float32", "int8", "int4", "int2", "int1", "int4_in_int8", "int2_in_int8")
+EARLIER = {"benchmark": "export", "evaluate": "export", "inspect": "export"} | {
+    later: earlier for earlier, later in zip(STAGES[:4], STAGES[1:5], strict=True)
+}
+MODELS = {
+    "resnet50": {"weights": "seeded", "trained": False, "parameters": 25557032, "labelled": False},
+    "digits": {"weights": "w.pt", "trained": True, "parameters": 19850, "labelled": True},
+}
+# Median latency on one thread-pair, ms, and share of the images with PyTorch's answer.
+FIGURES = {
+    "float32": (47.1, 1.0),
+    "int8": (75.3, 0.953),
+    "int4": (70.2, 0.61),
+    "int2": (69.0, 0.30),
+    "int1": (110.4, 0.016),
+    "int4_in_int8": (80.2, 0.594),
+    "int2_in_int8": (80.9, 0.141),
+}
+BUFFER_ACCESS = Failure(
+    kind="exception",
+    type="InternalError",
+    message="Check failed: value_dtype.bits() >= 8 (4 vs. 8) : ",
+    function="CodeGenLLVM::BufferAccessHelper",
+    file="src/target/llvm/codegen_llvm.cc",
+    line=1749,
+    log="logs/resnet50/relay/cpu/int4/compile.log",
+)
+VECTOR_BYTES = Failure(
+    kind="exception",
+    type="InternalError",
+    message="Check failed: data_bits % 8 == 0U (2 vs. 0) : Need to load/store by multiple of bytes",
+    function="GetVectorBytes",
+    file="include/tvm/runtime/data_type.h",
+    line=283,
+    log="logs/resnet50/relay/cpu/int2/quantize.log",
+)
+TIMEOUT = Failure(
+    kind="timeout",
+    type="Timeout",
+    message="stopped after 1800 s",
+    function="relay.quantize.quantize",
+    log="logs/timeout.log",
+)
+# (stage, failure) by precision: what TVM typically does.
+TYPICAL = {"int4": [("compile", BUFFER_ACCESS)], "int2": [("quantize", VECTOR_BYTES)]}
+
+Failing = Mapping[str, Sequence[tuple[str, Failure]]]
+
+
+def sweep(
+    models: Sequence[str] = tuple(MODELS),
+    engines: Sequence[str] = ("relay",),
+    precisions: Sequence[str] = PRECISIONS,
+) -> list[Experiment]:
+    """Return the experiments of a sweep over the cpu."""
+    return [
+        Experiment(model=model, engine=engine, target="cpu", precision=precision)
+        for model in models
+        for engine in engines
+        for precision in precisions
+    ]
+
+
+def leave(results: Path, experiments: Sequence[Experiment], failing: Failing = TYPICAL) -> None:
+    """Write what the stages of `experiments` leave; `failing` tells by precision what fails."""
+    for experiment in experiments:
+        _leave_one(results, experiment, dict(failing.get(experiment.precision, ())))
+
+
+def summarise(
+    results: Path, experiments: Sequence[Experiment], failing: Failing = TYPICAL
+) -> pd.DataFrame:
+    """Return the summary of such results."""
+    leave(results, experiments, failing)
+    return collect(experiments, results)
+
+
+def _leave_one(results: Path, experiment: Experiment, failing: Mapping[str, Failure]) -> None:
+    of_model = results / experiment.model
+    of_engine = of_model / experiment.engine
+    own = of_engine / experiment.target / experiment.precision
+    folders = {"trace": of_model, "import": of_engine}
+    artifacts = {
+        "trace": {"model.json": MODELS.get(experiment.model, MODELS["resnet50"])},
+        "export": {"module.so": "x" * _code(experiment)["sizes"]["module_bytes"]},
+        "benchmark": {"latency.json": _latency(experiment)},
+        "evaluate": {"quality.json": _quality(experiment)},
+        "inspect": {"code.json": _code(experiment)},
+    }
+    why: dict[str, str] = {}  # stage -> the stage that failed
+    for stage in STAGES:
+        folder = folders.get(stage, own)
+        paths = [folder / name for name in artifacts.get(stage, {})]
+        by = stage if stage in failing else why.get(EARLIER.get(stage, ""))
+        if by:
+            why[stage] = by
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            content = artifacts[stage][path.name]
+            text = content if isinstance(content, str) else json.dumps(content)
+            path.write_text("" if by else text, encoding="utf-8")
+        Outcome(
+            state="ok" if by is None else "failed" if by == stage else "skipped",
+            stage=stage,
+            experiment=experiment,
+            seconds=1.5 * (1 + STAGES.index(stage)),
+            peak_rss_bytes=10**8 * (1 + STAGES.index(stage)),
+            artifacts=() if by else describe(paths),
+            error=failing.get(stage),
+            skipped_by=None if by in (None, stage) else by,
+        ).write(folder / f"{stage}.json")
+
+
+def _scale(experiment: Experiment) -> float:
+    """Return how much slower than resnet50 on relay a model and an engine are."""
+    by_model = 0.002 if experiment.model == "digits" else 1.0
+    return by_model * (1.2 if experiment.engine == "relax" else 1.0)
+
+
+def _latency(experiment: Experiment) -> dict:
+    median = FIGURES[experiment.precision][0] * _scale(experiment)
+    float32 = FIGURES["float32"][0] * _scale(experiment)
+
+    def block(median_ms: float) -> dict:
+        return {
+            "median_ms": median_ms,
+            "mean_ms": median_ms * 1.01,
+            "std_ms": median_ms * 0.05,
+            "p90_ms": median_ms * 1.08,
+            "p99_ms": median_ms * 1.3,
+            "median_low_ms": median_ms * 0.98,
+            "median_high_ms": median_ms * 1.03,
+            "minimum_ms": median_ms * 0.95,
+            "samples": 360,
+        }
+
+    paired = experiment.precision != "float32"
+    ratio = float32 / median
+    return {
+        "inputs": 20,
+        "runs_per_input": 18,
+        "runs_requested": 30,
+        "stopped_by_budget": True,
+        "threads": 2,
+        "target": "llvm -mtriple=x86_64-linux-gnu -mcpu=znver4",
+        "latency": block(median),
+        "baseline": block(float32) if paired else None,
+        "speedup": {"median": ratio, "low": ratio * 0.97, "high": ratio * 1.02} if paired else None,
+        "machine": {"cpu_model": "AMD EPYC 9B14"},
+        "load_before": [0.1, 0.2, 0.1],
+        "load_after": [2.0, 1.1, 0.4],
+    }
+
+
+def _quality(experiment: Experiment) -> dict:
+    agreement = FIGURES[experiment.precision][1]
+    labelled = MODELS.get(experiment.model, MODELS["resnet50"])["labelled"]
+    degenerate = experiment.precision == "int1"
+    exact = experiment.precision == "float32"
+    return {
+        "images": 540 if labelled else 64,
+        "top1_agreement": agreement,
+        "top5_agreement": min(1.0, agreement * 1.1),
+        "top1_accuracy": agreement * 0.972 if labelled else None,
+        "top5_accuracy": agreement * 0.99 if labelled else None,
+        "reference_top1_accuracy": 0.972 if labelled else None,
+        "sqnr_db": float("inf") if exact else 40.0 * agreement - 2,
+        "cosine": float("nan") if degenerate else agreement,
+        "max_abs_error": 0.0 if exact else 1 - agreement,
+        "degenerate": degenerate,
+        "exact": exact,
+    }
+
+
+def _code(experiment: Experiment) -> dict:
+    def block(precision: str) -> dict:
+        integer = precision != "float32"
+        size = 10_000 * _scale(experiment) * (0.27 if integer else 1.0)
+        dtypes = {"float": 800, "i8": 5200, "i16": 3300, "i32": 4100} if integer else {}
+        dot = {"int_dot": 640 if "int8" in precision else 0, "float_fma": 38, "int_multiply": 210}
+        plain = {"int_dot": 0, "float_fma": 5120, "int_multiply": 0, "float_multiply": 900}
+        return {
+            "dtypes": dtypes or {"float": 14200, "i32": 310, "double": 12},
+            "instructions": dot if integer else plain,
+            "sizes": {
+                "ir_bytes": 52_000,
+                "params_bytes": int(size * 0.9),
+                "llvm_ir_bytes": 3_100_000,
+                "objects_bytes": int(size * 0.95),
+                "module_bytes": int(size),
+            },
+        }
+
+    integer = experiment.precision != "float32"
+    return {**block(experiment.precision), "float32": block("float32") if integer else None}

@@ -1,0 +1,12 @@
+from bitsweep import summary, tables
+from bitsweep.artifact import write_text
+from bitsweep.outcome import Experiment
+from bitsweep.script import script
+
+with script(snakemake):
+    experiments = [Experiment(**experiment) for experiment in snakemake.params.experiments]
+    table = tables.collect(experiments, "results")
+    tables.write(table, snakemake.output.summary_csv)
+    tables.write(table, snakemake.output.summary_parquet)
+    tables.write(tables.failures(table), snakemake.output.failures)
+    write_text(snakemake.output.summary_md, summary.markdown(table))

@@ -1,0 +1,12 @@
+from bitsweep import latency, machine, rule_stage
+from bitsweep.script import script
+
+with script(snakemake):
+    load_before = machine.load_average()
+    rule_stage.run(
+        snakemake,
+        "benchmark",
+        finish=lambda inputs, outputs: latency.write(
+            outputs, settings=snakemake.params.benchmark, load_before=load_before
+        ),
+    )

@@ -1,0 +1,12 @@
+from bitsweep.engines.install import install
+from bitsweep.script import script
+
+with script(snakemake):
+    install(
+        snakemake.wildcards.engine,
+        wheel=snakemake.input.wheel,
+        dependencies=snakemake.input.dependencies,
+        python_path=snakemake.params.python_path,
+        record=snakemake.output.record,
+        log=snakemake.log[0],
+    )
