@@ -1,15 +1,19 @@
 """Evidence that quantization happened, as the stage `inspect` leaves it."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from bitsweep import inspection
 
+_TARGET = re.compile(r'^target triple = "([^"]*)"|"target-cpu"="([^"]*)"', re.MULTILINE)
+
 
 def write(inputs: Mapping[str, str | None], outputs: Mapping[str, str]) -> None:
     """Write `code`, JSON: data types in `llvm_ir`, instructions in `assembly`, sizes in bytes.
 
+    `target` is what LLVM compiled for, triple and CPU, as its IR records it.
     `float32` repeats the baseline's, from `baseline`, itself such a JSON; for the baseline itself
     they are its own, and None where it failed.
     """
@@ -27,4 +31,14 @@ def write(inputs: Mapping[str, str | None], outputs: Mapping[str, str]) -> None:
         float32 = None
     else:
         float32 = {key: json.loads(Path(inputs["baseline"]).read_text())[key] for key in own}
-    Path(outputs["code"]).write_text(json.dumps({**own, "float32": float32}, indent=2) + "\n")
+    Path(outputs["code"]).write_text(
+        json.dumps(
+            {"target": _target(Path(inputs["llvm_ir"])), **own, "float32": float32}, indent=2
+        )
+        + "\n"
+    )
+
+
+def _target(llvm_ir: Path) -> str:
+    triples, cpus = zip(*_TARGET.findall(llvm_ir.read_text(encoding="utf-8")), strict=True)
+    return " ".join(next(filter(None, names), "unknown") for names in (triples, cpus))

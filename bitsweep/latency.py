@@ -41,8 +41,13 @@ def _blocks(samples: Path, module: str) -> np.ndarray:
     return np.array(list(blocks.values()))
 
 
-def write(outputs: dict[str, str], settings: dict[str, Any], load_before: list[float]) -> None:
-    """Write `latency`, JSON, from `samples`: `summarize`'s figures and the machine's state."""
+def write(
+    outputs: dict[str, str], settings: dict[str, Any], *, threads: int, load_before: list[float]
+) -> None:
+    """Write `latency`, JSON, from `samples`: `summarize`'s figures and the machine's state.
+
+    `threads` is how many the module ran with, `load_before` the machine's load as it started.
+    """
     figures = summarize(outputs["samples"], settings)
     described = machine.describe()
     load_after = described.pop("load_average")
@@ -50,6 +55,7 @@ def write(outputs: dict[str, str], settings: dict[str, Any], load_before: list[f
         json.dumps(
             {
                 **figures,
+                "threads": threads,
                 "machine": described,
                 "load_before": load_before,
                 "load_after": load_after,

@@ -64,6 +64,11 @@ def cores_allowed(
     return max(1, min([cores, *(math.ceil(quota) for quota in quotas if quota is not None)]))
 
 
+def usable(threads: int) -> int:
+    """Return how many of the threads a job was given it can run at once on this machine."""
+    return min(threads, cores_allowed())
+
+
 def _cpu_groups(root: Path, membership: Path | str) -> set[Path]:
     """Return the directories that may hold this process's CPU quota, up to the root."""
     groups = set()

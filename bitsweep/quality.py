@@ -13,7 +13,5 @@ def write(inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
     """Write `quality`, JSON: `metrics.compare` of `answers` with `reference` (both npz)."""
     answers = np.load(outputs["answers"])["output"]
     reference = np.load(inputs["reference"])
-    figures = metrics.compare(
-        answers, reference["output"], reference.get("label")
-    )
+    figures = metrics.compare(answers, reference["output"], reference.get("label"))
     Path(outputs["quality"]).write_text(json.dumps(figures, indent=2) + "\n")

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Callable
 
 import bitsweep
-from bitsweep import outcome
+from bitsweep import machine, outcome
 from bitsweep.child import Limits
 from bitsweep.engines import task
 from bitsweep.outcome import Experiment
@@ -40,13 +40,13 @@ def run(snakemake, *tasks: str, finish: Finish | None = None) -> None:
             ended = task.run(
                 engine,
                 name,
-                inputs={**inputs, **staged},
+                inputs={**staged, **inputs},
                 outputs=staged,
                 settings=dict(snakemake.params.items()),
                 limits=Limits(
                     snakemake.resources.limit_seconds, snakemake.resources.limit_mb * 2**20
                 ),
-                threads=snakemake.threads,
+                threads=machine.usable(snakemake.threads),
                 log=snakemake.log[0],
             )
             peak = max(peak, ended.peak_rss_bytes)

@@ -120,11 +120,14 @@ def _code(text: str) -> str:
 def _measured(summary: pd.DataFrame) -> str:
     lines = ["## How it was measured", ""]
     measured = summary.dropna(subset=["latency_median_ms"])
-    for (cpu, threads), group in measured.groupby(["cpu_model", "threads"], sort=False):
+    for (cpu, threads), group in measured.groupby(
+        ["cpu_model", "threads"], sort=False, dropna=False
+    ):
         short = int(group["stopped_by_budget"].sum())
+        where = "an unnamed CPU" if pd.isna(cpu) else cpu
         compiled = ", ".join(_code(target) for target in group["compiled_for"].unique())
         lines += [
-            f"- Latency on {cpu}, {threads} threads, compiled for {compiled}: "
+            f"- Latency on {where}, {threads} threads, compiled for {compiled}: "
             f"{_range(group['runs'])} timed runs per experiment over "
             f"{_range(group['inputs'])} inputs, of which the median and its 95% interval"
             + (f"; {short} of {len(group)} stopped early at their time budget." if short else "."),

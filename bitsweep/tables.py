@@ -1,7 +1,6 @@
 """The summary: one tidy row per experiment, failed or not, gathered from what the stages left."""
 
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,9 +8,12 @@ import pandas as pd
 
 from bitsweep.artifact import replacing
 from bitsweep.errors import UserError
+from bitsweep.inspection import GROUPS, LLVM_TYPES
 from bitsweep.outcome import STAGES, Experiment, Failure, Outcome, read, verify
 
 KEYS = ("model", "engine", "target", "precision")
+
+_SIZES = ("ir", "params", "llvm_ir", "assembly", "objects")
 
 # Columns by name, in order, with the nullable dtype that survives CSV and Parquet.
 _COLUMNS: dict[str, str] = {
@@ -58,15 +60,10 @@ _COLUMNS: dict[str, str] = {
     "exact": "boolean",
     "module_size_bytes": "Int64",
     "size_vs_float32": "Float64",
-    "ir_bytes": "Int64",
-    "params_bytes": "Int64",
-    "llvm_ir_bytes": "Int64",
-    "objects_bytes": "Int64",
-    **{f"llvm_{dtype}": "Int64" for dtype in ("float", "i8", "i16", "i32")},
-    **{
-        f"{instruction}_instructions": "Int64"
-        for instruction in ("int_dot", "float_fma", "int_multiply", "float_multiply")
-    },
+    **{f"{name}_bytes": "Int64" for name in _SIZES},
+    **{f"llvm_{dtype}": "Int64" for dtype in LLVM_TYPES},
+    "instructions": "Int64",
+    **{f"{group}_instructions": "Int64" for group in GROUPS},
     "peak_rss_bytes": "Int64",
     **{f"{stage}_state": "string" for stage in STAGES},
     **{f"{stage}_seconds": "Float64" for stage in STAGES},
@@ -84,13 +81,7 @@ def collect(experiments: Iterable[Experiment], results: Path | str) -> pd.DataFr
     Raises `UserError` when an outcome or an artifact is not what its stage left.
     """
     rows = [_row(experiment, Path(results)) for experiment in experiments]
-    counted = sorted({name for row in rows for name in row if _is_count(name)} - _COLUMNS.keys())
-    for row in rows:
-        if row["inspect_state"] == "ok":  # then what was not counted did not occur
-            for name in filter(_is_count, (*_COLUMNS, *counted)):
-                row.setdefault(name, 0)
-    columns = [*_COLUMNS, *counted]
-    return _typed(pd.DataFrame(rows, columns=columns, dtype=object))
+    return _typed(pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object))
 
 
 def failures(summary: pd.DataFrame) -> pd.DataFrame:
@@ -230,7 +221,6 @@ def _latency(payload: dict) -> dict[str, object]:
         "stopped_by_budget": payload["stopped_by_budget"],
         "threads": payload["threads"],
         "cpu_model": payload["machine"]["cpu_model"],
-        "compiled_for": payload["target"],
     }
 
 
@@ -239,43 +229,35 @@ def _quality(payload: dict) -> dict[str, object]:
 
 
 def _code(payload: dict) -> dict[str, object]:
-    sizes = payload["sizes"]
-    baseline = (payload["float32"] or payload)["sizes"]
+    sizes, counts, float32 = payload["sizes"], payload["instructions"], payload["float32"]
     return {
-        **{name: sizes[name] for name in ("ir_bytes", "params_bytes")},
-        **{name: sizes[name] for name in ("llvm_ir_bytes", "objects_bytes")},
-        "size_vs_float32": sizes["module_bytes"] / baseline["module_bytes"],
-        **{f"llvm_{dtype}": count for dtype, count in payload["dtypes"].items()},
-        **{f"{name}_instructions": count for name, count in payload["instructions"].items()},
+        "compiled_for": payload["target"],
+        **{f"{name}_bytes": sizes[f"{name}_bytes"] for name in _SIZES},
+        "size_vs_float32": float32 and sizes["module_bytes"] / float32["sizes"]["module_bytes"],
+        **{f"llvm_{dtype}": payload["dtypes"][dtype] for dtype in LLVM_TYPES},
+        "instructions": counts["instructions"],
+        **{f"{group}_instructions": counts[group] for group in GROUPS},
     }
 
 
-def _is_count(column: str) -> bool:
-    llvm_type = column.startswith("llvm_") and column != "llvm_ir_bytes"
-    return llvm_type or column.endswith("_instructions")
-
-
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    dtypes = {name: _COLUMNS.get(name, "Int64") for name in table.columns}
     return pd.DataFrame(
         {
-            name: pd.array([_value(value, dtype) for value in table[name]], dtype=dtype)
-            for name, dtype in dtypes.items()
+            column: pd.array([_value(value, dtype) for value in table[column]], dtype=dtype)
+            for column, dtype in _COLUMNS.items()
         }
     )
 
 
 def _value(value: object, dtype: str) -> object:
     """Return a value, or its text in a CSV file, as a Python object of a column's dtype."""
-    if value is None or value is pd.NA or value == "":
+    if pd.isna(value) or value == "":
         return pd.NA
     if dtype == "boolean":
-        return value if isinstance(value, bool) else str(value) == "True"
+        return str(value) == "True"
     if dtype == "Int64":
-        return pd.NA if isinstance(value, float) and math.isnan(value) else int(value)
-    if dtype == "Float64":
-        return pd.NA if math.isnan(float(value)) else float(value)
-    return pd.NA if isinstance(value, float) and math.isnan(value) else str(value)
+        return int(value)
+    return float(value) if dtype == "Float64" else str(value)
 
 
 def _present(table: pd.DataFrame) -> list[dict[str, object]]:

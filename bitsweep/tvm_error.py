@@ -25,6 +25,7 @@ _CHAINS = ("During handling of the above exception", "The above exception was th
 
 _RELATION = re.compile(r"\b([A-Z][A-Za-z0-9]*Rel)\b")
 _RENDERED = "one or more error diagnostics were emitted"
+_CHECKER = "The Relay type checker is unable"
 _DIAGNOSTIC_NOISE = re.compile(
     r"\s|\[|note:|\d*\s*\||The Relay type checker is unable|The type inference pass was unable"
     r"|This usually occurs when|.*:$|$"
@@ -136,9 +137,9 @@ class _Reader:
     def place(self, type_name: str | None) -> Place:
         message = " ".join(self.message)
         function, file, line = self.where
-        if self.type is None and not message:
-            message = _telling_line(self.log) or " ".join(self.log)
-        elif _RENDERED in message:
+        if self.type is None:
+            message = " ".join(self.log)
+        if message.startswith(_RENDERED) or (self.type is None and _CHECKER in message):
             message = _telling_line(self.log) or message
             if relation := _RELATION.search(message):
                 function, file, line = relation[1], _RAISED_IN.get(relation[1]), None

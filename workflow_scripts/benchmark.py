@@ -7,6 +7,9 @@ with script(snakemake):
         snakemake,
         "benchmark",
         finish=lambda inputs, outputs: latency.write(
-            outputs, settings=snakemake.params.benchmark, load_before=load_before
+            outputs,
+            settings=snakemake.params.benchmark,
+            threads=machine.usable(snakemake.threads),
+            load_before=load_before,
         ),
     )

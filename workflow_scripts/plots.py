@@ -3,5 +3,7 @@ from bitsweep.script import script
 
 with script(snakemake):
     plots.write(
-        snakemake.wildcards.plot, tables.read_summary(snakemake.input.summary), snakemake.output.plot
+        snakemake.wildcards.plot,
+        tables.read_summary(snakemake.input.summary),
+        snakemake.output.plot,
     )

@@ -89,13 +89,13 @@ def run(
             limits=limits,
         )
         function = under_way.read_text(encoding="utf-8") if under_way.exists() else None
+        with log.open("rb") as file:
+            file.seek(log_start)
+            printed = file.read().decode(errors="replace").splitlines()
         if reply.exists():
             refused = json.loads(reply.read_text(encoding="utf-8"))["refused"]
             failure = refused and _refusal(refused, str(log))
         elif ending.killed_for or ending.signal in _CRASHES:
-            with log.open("rb") as file:
-                file.seek(log_start)
-                printed = file.read().decode(errors="replace")
             failure = _violent(ending, function, printed, limits, str(log))
         elif ending.signal:
             raise UserError(
@@ -103,9 +103,8 @@ def run(
                 f"(out of the machine's memory, or cancelled); see {log}"
             )
         else:
-            raise UserError(
-                f"{task} of engine {engine.name} ended with an error of ours; see {log}"
-            )
+            last = next((line for line in reversed(printed) if line.strip()), "no message")
+            raise UserError(f"{task} of engine {engine.name} broke: {last.strip()}; see {log}")
     return Ended(failure, ending.peak_rss_bytes)
 
 
@@ -137,7 +136,7 @@ def _refusal(refused: dict[str, str], log: str) -> Failure:
 
 
 def _violent(
-    ending: child.Ending, function: str | None, printed: str, limits: child.Limits, log: str
+    ending: child.Ending, function: str | None, printed: list[str], limits: child.Limits, log: str
 ) -> Failure:
     """Describe the failure of a child that could not report it itself."""
     if ending.killed_for == "timeout":
@@ -147,7 +146,7 @@ def _violent(
         message = f"stopped above {limits.memory_bytes / 2**20:.0f} MiB"
     else:
         # LLVM and the C++ runtime say why they abort on a line of their own.
-        told = [line for line in printed.splitlines() if _SAYS_WHY.search(line)]
+        told = [line for line in printed if _SAYS_WHY.search(line)]
         kind, type_name = "crash", ending.signal
         message = told[-1].strip() if told else f"the process was ended by {ending.signal}"
     return Failure(kind=kind, type=type_name, message=message, function=function, log=log)

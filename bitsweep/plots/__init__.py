@@ -7,7 +7,6 @@ keeps its slot, marked with the stage that failed.
 from pathlib import Path
 
 import pandas as pd
-from matplotlib import pyplot
 
 from bitsweep.artifact import replacing
 from bitsweep.plots import accuracy, dtypes, latency, outcomes, size
@@ -22,8 +21,7 @@ PLOTS = {
 
 
 def write(name: str, summary: pd.DataFrame, path: Path | str) -> None:
-    """Draw the plot `name` of a summary into a PNG, atomically."""
+    """Draw the plot `name` of a summary into a file, whose suffix tells the format, atomically."""
     figure = PLOTS[name](summary)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=200, bbox_inches="tight")
-    pyplot.close(figure)
+        figure.savefig(temporary)

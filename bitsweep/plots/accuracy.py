@@ -29,7 +29,7 @@ def draw(summary: pd.DataFrame) -> Figure:
 
 
 def _draw_panel(ax, panel: Panel, colours) -> None:
-    labelled = panel.rows["top1_accuracy"].notna().any()
+    labelled = panel.rows["labelled"].fillna(False).any()
     column = "top1_accuracy" if labelled else "top1_agreement"
     style.beside_titles(ax, "top-1", "SQNR")
     for slot, row in panel.slots():
@@ -50,10 +50,22 @@ def _draw_panel(ax, panel: Panel, colours) -> None:
         low, high = (100 * bound for bound in wilson_interval(row[column], row["images"]))
         ax.hlines(slot, low, high, color=style.INK, linewidth=1, zorder=3)
         if degenerate:
-            ax.text(high + 1.5, slot, "degenerate", va="center", fontsize=7.5, color=style.FAILED)
+            beyond = high + 1.5 if high < 80 else 2  # or it would leave the axes
+            ax.text(
+                beyond,
+                slot,
+                "degenerate",
+                va="center",
+                fontsize=7.5,
+                color=style.FAILED,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            )
         style.beside(ax, slot, *_figures(row, column))
     references = panel.rows["reference_top1_accuracy"].dropna()
-    style.reference(ax, 100 * references.iloc[0] if labelled and len(references) else 100)
+    if not labelled:
+        style.reference(ax, 100)
+    elif len(references):
+        style.reference(ax, 100 * references.iloc[0])
     ax.set_xlim(0, 101)
     images = panel.rows["images"].dropna()
     over = f", {images.iloc[0]} images" if len(images) else ""
@@ -63,10 +75,9 @@ def _draw_panel(ax, panel: Panel, colours) -> None:
 
 def _figures(row: pd.Series, column: str) -> tuple[str, str]:
     share = f"{row[column]:.1%}"
-    if row["sqnr_db"] is pd.NA:
-        return share, ""
-    sqnr = f"{row['sqnr_db']:.1f} dB" if math.isfinite(row["sqnr_db"]) else "∞"
-    return share, sqnr.replace("-", "−")
+    if row["exact"]:
+        return share, "exact"
+    return share, "" if row["sqnr_db"] is pd.NA else f"{row['sqnr_db']:.1f} dB".replace("-", "−")
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:

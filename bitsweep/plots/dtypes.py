@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from bitsweep.inspection import LLVM_TYPES
 from bitsweep.plots import style
 from bitsweep.plots.style import Panel
 
@@ -30,9 +31,10 @@ def draw(summary: pd.DataFrame) -> Figure:
             _shares(left, slot, row, panel)
             _instructions(right, slot, row, panel)
         left.set_xlim(0, 100)
-        left.set_xlabel("share of typed values in the LLVM IR (%)")
-        right.set_xlim(0, max(1.0, right.get_xlim()[1]) * 1.12)
+        left.set_xlabel("data types in the LLVM IR (%)")
         right.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        style.scale_from_zero(right, panel.rows["instructions"])
+        right.set_xlim(right=max(1.0, right.get_xlim()[1]) * 1.08)
         right.set_xlabel("instructions in the module")
     types = [Patch(color=colour, label=name) for name, colour in _COLOURS.items()]
     dots = [
@@ -44,12 +46,9 @@ def draw(summary: pd.DataFrame) -> Figure:
 
 
 def _shares(ax: Axes, slot: float, row: pd.Series, panel: Panel) -> None:
-    prefix = "llvm_"
-    counted = [name for name in row.index if name.startswith(prefix) and name != "llvm_ir_bytes"]
     counts = dict.fromkeys(_COLOURS, 0)
-    for name in counted:
-        dtype = name.removeprefix(prefix)
-        counts[dtype if dtype in counts else "others"] += 0 if row[name] is pd.NA else row[name]
+    for dtype in LLVM_TYPES:
+        counts[dtype if dtype in counts else "others"] += row[f"llvm_{dtype}"]
     total, left = sum(counts.values()) or 1, 0.0
     for dtype, count in counts.items():
         share = 100 * count / total

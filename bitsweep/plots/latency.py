@@ -36,8 +36,7 @@ def draw(summary: pd.DataFrame) -> Figure:
             style.beside(ax, slot, *_figures(row))
             if row["precision"] == "float32":
                 style.reference(ax, median, colour)
-        ax.set_xlim(left=0)
-        ax.margins(x=0.06)
+        style.scale_from_zero(ax, panel.rows["latency_median_ms"])
         ax.set_xlabel("latency of one image (ms, less is better)")
     style.legend(drawing, colours, [style.line_entry("median of float32")])
     return drawing

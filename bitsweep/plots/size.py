@@ -25,7 +25,7 @@ def draw(summary: pd.DataFrame) -> Figure:
             style.beside(ax, slot, size, "" if ratio is pd.NA else f"{ratio:.2f}×")
             if row["precision"] == "float32":
                 style.reference(ax, megabytes, colours[row["engine"]])
-        ax.set_xlim(left=0)
+        style.scale_from_zero(ax, panel.rows["module_size_bytes"])
         ax.set_xlabel("size of module.so, weights included (MB)")
     style.legend(drawing, colours, [style.line_entry("size of float32")])
     return drawing

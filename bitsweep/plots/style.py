@@ -176,6 +176,14 @@ def mark_missing(ax: Axes, slot: float, row: pd.Series, panel: Panel, stage: str
     )
 
 
+def scale_from_zero(ax: Axes, figures: pd.Series) -> None:
+    """Begin the scale at zero, and leave it out where no experiment of the panel has a figure."""
+    ax.margins(x=0.06)
+    ax.set_xlim(left=0)
+    if figures.isna().all():
+        ax.set_xticks([])
+
+
 def why_missing(row: pd.Series, stage: str) -> str:
     """Return `failed@stage` for what kept `stage` from leaving its figures."""
     if row[f"{stage}_state"] == "failed":
