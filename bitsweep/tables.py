@@ -257,7 +257,9 @@ def _value(value: object, dtype: str) -> object:
         return str(value) == "True"
     if dtype == "Int64":
         return int(value)
-    return float(value) if dtype == "Float64" else str(value)
+    if dtype == "Float64":
+        return float(value)
+    return "\n".join(str(value).splitlines())  # a lone carriage return would break the CSV
 
 
 def _present(table: pd.DataFrame) -> list[dict[str, object]]:

@@ -207,4 +207,8 @@ def _code(experiment: Experiment) -> dict:
             },
         }
 
-    return {**block(experiment.precision), "float32": block("float32")}
+    return {
+        "target": "x86_64-linux-gnu znver4",
+        **block(experiment.precision),
+        "float32": block("float32"),
+    }
