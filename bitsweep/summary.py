@@ -125,9 +125,9 @@ def _measured(summary: pd.DataFrame) -> str:
     ):
         short = int(group["stopped_by_budget"].sum())
         where = "an unnamed CPU" if pd.isna(cpu) else cpu
-        compiled = ", ".join(_code(target) for target in group["compiled_for"].unique())
+        compiled = " and ".join(map(_code, group["compiled_for"].dropna().unique()))
         lines += [
-            f"- Latency on {where}, {threads} threads, compiled for {compiled}: "
+            f"- Latency on {where}, {threads} threads, compiled for {compiled or 'it'}: "
             f"{_range(group['runs'])} timed runs per experiment over "
             f"{_range(group['inputs'])} inputs, of which the median and its 95% interval"
             + (f"; {short} of {len(group)} stopped early at their time budget." if short else "."),

@@ -1,0 +1,66 @@
+import re
+
+import pytest
+
+from bitsweep.outcome import Failure
+from bitsweep.summary import markdown
+from tests.unit import synthetic
+
+
+@pytest.fixture
+def told(tmp_path):
+    experiments = synthetic.sweep(engines=["relay", "relax"])
+    return markdown(synthetic.summarise(tmp_path, experiments))
+
+
+def test_every_experiment_has_its_row(told):
+    for precision in synthetic.PRECISIONS:
+        assert len(re.findall(rf"^\| {precision} +\|", told, re.MULTILINE)) == 4
+    for heading in ("## resnet50", "### resnet50, relay, cpu", "### digits, relax, cpu"):
+        assert f"\n{heading}\n" in told
+
+
+def test_nothing_missing_is_printed(told):
+    assert not re.search(r"\b(nan|NaN|None|NA)\b|<NA>|\binf\b", told)
+
+
+def test_untrained_weights_are_said_to_be(told):
+    resnet50, digits = told.split("## digits\n")
+    assert "untrained weights: seeded initialisation; accuracy has no meaning" in resnet50
+    assert "untrained" not in digits
+    assert "trained weights: `w.pt`" in digits
+
+
+def test_failures_are_explained_one_by_one(told):
+    assert told.count("failed in **compile**, at `CodeGenLLVM::BufferAccessHelper") == 4
+    assert "(src/target/llvm/codegen_llvm.cc:1749)`" in told
+    assert "`Check failed: value_dtype.bits() >= 8 (4 vs. 8)`" in told
+    assert f"log: `{synthetic.VECTOR_BYTES.log}`" in told
+    assert "| **failed@compile**" in told
+
+
+def test_figures_carry_their_intervals(told):
+    assert "75.30 [73.79, 77.56]" in told
+    assert "0.63 [0.61, 0.64]" in told
+    assert "degenerate: the output no longer depends on the input" in told
+
+
+def test_how_it_was_measured(told):
+    assert "Latency on AMD EPYC 9B14, 2 threads, compiled for `x86_64-linux-gnu znver4`" in told
+    assert "360 timed runs per experiment over 20 inputs" in told
+    assert "20 of 20 stopped early" in told
+
+
+def test_a_clean_sweep_says_so(tmp_path):
+    told = markdown(synthetic.summarise(tmp_path, synthetic.sweep(["digits"]), {}))
+    assert "## What failed\n\nNothing." in told
+
+
+def test_a_sweep_that_failed_altogether(tmp_path):
+    awkward = Failure(kind="crash", type="SIGSEGV", message="a | b\n`c`")
+    failing = {p: [("import", awkward)] for p in synthetic.PRECISIONS}
+    told = markdown(synthetic.summarise(tmp_path, synthetic.sweep(), failing))
+    assert "14 experiments: 0 ran" in told
+    assert "crash, SIGSEGV: `` a | b `c` ``" in told
+    assert "No experiment got as far as its benchmark." in told
+    assert not re.search(r"\b(nan|None)\b|<NA>", told)
