@@ -1,0 +1,149 @@
+import re
+import textwrap
+
+import pytest
+from matplotlib.text import Text
+
+from bitsweep import plots
+from bitsweep.outcome import Failure
+from bitsweep.plots.accuracy import wilson_interval
+from tests.unit import synthetic
+
+pytestmark = pytest.mark.filterwarnings("error")
+LONG = Failure(
+    kind="exception",
+    type="OpNotImplemented",
+    message="The following operators are not implemented: " + "aten::something_long, " * 40,
+    function="tvm.relay.frontend.from_pytorch",
+    file="python/tvm/relay/frontend/pytorch.py",
+    line=4906,
+    log="import.log",
+)
+
+
+def _texts(figure):
+    """All that a figure says."""
+    figure.draw_without_rendering()
+    return [text.get_text() for text in figure.findobj(Text) if text.get_visible()]
+
+
+@pytest.fixture(params=sorted(plots.PLOTS))
+def draw(request):
+    return plots.PLOTS[request.param]
+
+
+def test_every_precision_and_failure_is_shown(draw, tmp_path):
+    texts = _texts(draw(synthetic.summarise(tmp_path, synthetic.sweep())))
+    for precision in synthetic.PRECISIONS:
+        assert texts.count(precision) == 2, precision
+    for stage in ("compile", "quantize"):
+        assert sum(f"failed@{stage}" in text for text in texts) == 2
+
+
+def test_untrained_weights_are_said_to_be(draw, tmp_path):
+    texts = _texts(draw(synthetic.summarise(tmp_path, synthetic.sweep())))
+    assert any(text.startswith("resnet50 (untrained weights)") for text in texts)
+    assert any(re.fullmatch(r"digits(, relay)?", text) for text in texts)
+
+
+def test_engines_are_told_apart(draw, tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(engines=["relay", "relax"]))
+    texts = " ".join(_texts(draw(summary)))
+    assert "relay" in texts and "relax" in texts
+    assert texts.count("failed@compile") == 4
+
+
+def test_precisions_keep_the_order_of_the_rows(draw, tmp_path):
+    precisions = ["int8", "int1", "float32", "int2"]
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"], precisions=precisions))
+    assert [t for t in _texts(draw(summary)) if t in precisions] == precisions
+
+
+@pytest.mark.parametrize("precision", ["float32", "int4"])
+def test_one_experiment_is_enough(draw, tmp_path, precision):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"], precisions=[precision]))
+    assert precision in _texts(draw(summary))
+
+
+def test_nothing_has_to_succeed(draw, tmp_path):
+    failing = {p: [("import", LONG)] for p in synthetic.PRECISIONS}
+    texts = _texts(draw(synthetic.summarise(tmp_path, synthetic.sweep(), failing)))
+    assert set(synthetic.PRECISIONS) <= set(texts)
+    assert any("failed@import" in text for text in texts)
+    assert not any("nan" in text or "<NA>" in text for text in texts)
+
+
+def test_no_text_leaves_the_figure(draw, tmp_path):
+    names = ["resnet50", "digits", "mobilenet_v3_large", "convnext_tiny"]
+    failing = {**synthetic.TYPICAL, "int1": [("evaluate", LONG), ("inspect", LONG)]}
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(names, ["relay", "relax"]), failing)
+    figure = draw(summary)
+    figure.draw_without_rendering()
+    width, height = figure.canvas.get_width_height()
+    # A tick's label is not drawn beyond the limits of its axis.
+    labels = [[*ax.get_xticklabels(), *ax.get_yticklabels()] for ax in figure.axes]
+    for text in set(figure.findobj(Text)).difference(*labels):
+        if text.get_text() and text.get_visible():
+            box = text.get_window_extent()
+            assert box.x0 >= -1 and box.x1 <= width + 1, text.get_text()
+            assert box.y0 >= -1 and box.y1 <= height + 1, text.get_text()
+
+
+def test_the_failing_cell_carries_the_reason(tmp_path):
+    figure = plots.PLOTS["outcomes"](synthetic.summarise(tmp_path, synthetic.sweep(["digits"])))
+    told = " ".join(_texts(figure))
+    assert "CodeGenLLVM::BufferAccessHelper src/target/llvm/codegen_llvm.cc:1749" in told
+    assert "value_dtype.bits() >= 8 (4 vs. 8)" in told
+    assert "Need to load/store by multiple of bytes" in told
+    assert "degenerate" in told
+
+
+def test_a_long_reason_is_cut_and_stays_in_its_cell(tmp_path):
+    failing = {"float32": [("compile", LONG)]}
+    experiments = synthetic.sweep(["digits"], precisions=["float32"])
+    figure = plots.PLOTS["outcomes"](synthetic.summarise(tmp_path, experiments, failing))
+    figure.draw_without_rendering()
+    lines = [t for t in figure.findobj(Text) if "Mono" in "".join(t.get_fontfamily())]
+    assert lines[-1].get_text().endswith("…")
+    cells = [p.get_window_extent() for p in figure.axes[0].patches]
+    for line in lines:
+        box = line.get_window_extent()
+        assert any(
+            c.x0 <= box.x0 and box.x1 <= c.x1 and c.y0 <= box.y0 and box.y1 <= c.y1 for c in cells
+        ), textwrap.shorten(line.get_text(), 60)
+
+
+def test_agreement_stands_in_where_there_are_no_labels(tmp_path):
+    texts = _texts(plots.PLOTS["accuracy"](synthetic.summarise(tmp_path, synthetic.sweep())))
+    assert sum("top-1 agreement with PyTorch" in text for text in texts) == 1
+    assert sum("top-1 accuracy" in text for text in texts) == 1
+    assert texts.count("degenerate") == 3  # one a model, one in the legend
+
+
+def test_speedup_and_size_ratio_are_annotated(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["resnet50"]))
+    assert "0.63× [0.61, 0.64]" in _texts(plots.PLOTS["latency"](summary))
+    assert "0.27×" in _texts(plots.PLOTS["size"](summary))
+
+
+def test_a_stage_that_failed_singly_hides_only_its_own_figures(tmp_path):
+    failing = {"int8": [("evaluate", synthetic.TIMEOUT)]}
+    experiments = synthetic.sweep(["digits"], precisions=["float32", "int8"])
+    summary = synthetic.summarise(tmp_path, experiments, failing)
+    shown = {name: " ".join(_texts(draw(summary))) for name, draw in plots.PLOTS.items()}
+    marked = {name for name, texts in shown.items() if "failed@evaluate" in texts}
+    assert marked == {"accuracy", "outcomes"}
+
+
+def test_write_leaves_a_png(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"], precisions=["float32"]))
+    plots.write("size", summary, tmp_path / "plots" / "size.png")
+    assert (tmp_path / "plots/size.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["size.png"]
+
+
+def test_wilson_interval():
+    # Newcombe (1998), table I: 81 of 263.
+    assert wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    low, high = wilson_interval(1.0, 64)
+    assert 0.94 < low < high == pytest.approx(1.0)
