@@ -1,6 +1,7 @@
 """The configuration: every key, what is allowed, and one sentence for what is not."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -70,8 +71,8 @@ class Precision(_Section):
 
     bits: Annotated[int, Field(ge=1, le=32)] | None = None
     storage: Storage | None = None
-    input: Number
-    weight: Number
+    input: Number = None  # `_spread` sees to it that these two are there
+    weight: Number = None
     activation: Number = Number(bits=32, storage="int32")
     calibrate_mode: Literal["global_scale", "percentile", "kl_divergence"] = "percentile"
     global_scale: Annotated[float, Field(gt=0)] = 8.0
@@ -292,6 +293,10 @@ def _keys_at(location: Iterable[str | int]) -> list[str]:
     return list(section.model_fields)
 
 
-def schema() -> dict[str, Any]:
-    """The JSON schema of the configuration, for editors; `config/schema.json` is its copy."""
-    return Config.model_json_schema()
+def schema() -> str:
+    """The JSON schema of the configuration, for editors: the text of `config/schema.json`."""
+    return json.dumps(Config.model_json_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    print(schema(), end="")

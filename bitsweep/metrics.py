@@ -111,12 +111,11 @@ def _sqnr_db(outputs: NDArray[np.float64], reference: NDArray[np.float64]) -> fl
 
 def _cosine(outputs: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the cosine similarity of each image, shape (images,)."""
-    finite = np.isfinite(outputs).all(axis=1, keepdims=True)
-    return (_unit(np.where(finite, outputs, 0.0)) * _unit(reference)).sum(axis=1)
+    return (_unit(outputs) * _unit(reference)).sum(axis=1)
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scale each row to length 1, a zero row staying zero."""
+    """Scale each row to length 1; a zero or non-finite row becomes zero."""
     for order in (np.inf, 2):  # the largest element first, whose square might overflow
         length = np.linalg.norm(vectors, order, axis=1, keepdims=True)
         vectors = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)

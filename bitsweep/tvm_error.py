@@ -43,6 +43,8 @@ _PLUMBING = re.compile(
     r"|DiagnosticContext|TVMFuncCall|TVMFFIFunctionCall)(::|$)|std::"
 )
 
+_MANGLED_LENGTH = re.compile(r"\d{1,3}(?=[A-Za-z_])")
+
 
 @dataclass(frozen=True)
 class Place:
@@ -167,7 +169,8 @@ def short_name(signature: str) -> str | None:
         name = _qualified_name(signature)
         if _PLUMBING.match(name):
             name = _lambda_holder(signature)
-    return None if not name or _PLUMBING.match(name) else name
+    is_name = re.match(r"[A-Za-z_~]", name) and not _PLUMBING.match(name)
+    return name if is_name else None
 
 
 def _qualified_name(signature: str) -> str:
@@ -211,9 +214,9 @@ def _mangled_name(symbol: str) -> str:
     if prefix is None:
         return ""
     names, position = ["std"] if prefix[1] else [], prefix.end()
-    while length := re.compile(r"\d{1,4}").match(symbol, position):
-        names.append(symbol[length.end() : length.end() + int(length[0])])
+    while length := _MANGLED_LENGTH.match(symbol, position):
         position = length.end() + int(length[0])
+        names.append(symbol[length.end() : position])
     return _without_namespaces(names)
 
 

@@ -17,7 +17,7 @@ from bitsweep.errors import UserError
 from bitsweep.outcome import Failure
 
 _SAYS_WHY = re.compile(
-    r"LLVM ERROR|terminate called|what\(\):|Assertion .* failed|Fatal Python error"
+    r"LLVM ERROR|^error:|terminate called|what\(\):|Assertion .* failed|Fatal Python error"
 )
 _CRASHES = {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"}
 
@@ -91,11 +91,13 @@ def run(
         function = under_way.read_text(encoding="utf-8") if under_way.exists() else None
         with log.open("rb") as file:
             file.seek(log_start)
-            printed = file.read().decode(errors="replace").splitlines()
-        if reply.exists():
-            refused = json.loads(reply.read_text(encoding="utf-8"))["refused"]
-            failure = refused and _refusal(refused, str(log))
-        elif ending.killed_for or ending.signal in _CRASHES:
+            printed = file.read().decode(errors="replace")
+        said = json.loads(reply.read_text(encoding="utf-8")) if reply.exists() else {}
+        if said.get("broke"):
+            raise UserError(f"{task} of engine {engine.name} broke: {said['broke']}; see {log}")
+        if said:
+            failure = said["refused"] and _refusal(said["refused"], printed, str(log))
+        elif ending.killed_for or ending.signal in _CRASHES or (function and not ending.signal):
             failure = _violent(ending, function, printed, limits, str(log))
         elif ending.signal:
             raise UserError(
@@ -103,8 +105,7 @@ def run(
                 f"(out of the machine's memory, or cancelled); see {log}"
             )
         else:
-            last = next((line for line in reversed(printed) if line.strip()), "no message")
-            raise UserError(f"{task} of engine {engine.name} broke: {last.strip()}; see {log}")
+            raise UserError(f"{task} of engine {engine.name} did not start; see {log}")
     return Ended(failure, ending.peak_rss_bytes)
 
 
@@ -122,8 +123,9 @@ def _environment(engine: Engine, threads: int, under_way: Path) -> dict[str, str
     }
 
 
-def _refusal(refused: dict[str, str], log: str) -> Failure:
-    place = tvm_error.parse(refused["traceback"], refused["type"])
+def _refusal(refused: dict[str, str], printed: str, log: str) -> Failure:
+    # What TVM's type checker finds wrong it prints before it raises.
+    place = tvm_error.parse(printed, refused["type"])
     return Failure(
         kind=refused["kind"],
         type=refused["type"],
@@ -136,7 +138,7 @@ def _refusal(refused: dict[str, str], log: str) -> Failure:
 
 
 def _violent(
-    ending: child.Ending, function: str | None, printed: list[str], limits: child.Limits, log: str
+    ending: child.Ending, function: str | None, printed: str, limits: child.Limits, log: str
 ) -> Failure:
     """Describe the failure of a child that could not report it itself."""
     if ending.killed_for == "timeout":
@@ -146,7 +148,7 @@ def _violent(
         message = f"stopped above {limits.memory_bytes / 2**20:.0f} MiB"
     else:
         # LLVM and the C++ runtime say why they abort on a line of their own.
-        told = [line for line in printed if _SAYS_WHY.search(line)]
-        kind, type_name = "crash", ending.signal
-        message = told[-1].strip() if told else f"the process was ended by {ending.signal}"
+        told = [line for line in printed.splitlines() if _SAYS_WHY.search(line)]
+        kind, type_name = "crash", ending.signal or f"exit status {ending.returncode}"
+        message = told[-1].strip() if told else f"the process ended with {type_name}"
     return Failure(kind=kind, type=type_name, message=message, function=function, log=log)

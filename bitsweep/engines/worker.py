@@ -1,8 +1,8 @@
 """The process in which an engine's task runs: `python -m bitsweep.engines.worker REQUEST REPLY`.
 
-REQUEST is a JSON file with `engine`, `task`, `inputs`, `outputs`, `settings`. REPLY is written
-when the task ends as it should, `{"refused": null}`, or when TVM refused, with the traceback.
-Without a REPLY the process crashed or has a bug, which its exit status tells apart.
+REQUEST is a JSON file with `engine`, `task`, `inputs`, `outputs`, `settings`. REPLY says how the
+task ended: `refused` tells what TVM refused, `broke` an error of ours, both null where all went
+well. Without a REPLY the process was ended: by a signal, or by LLVM, which may call `exit`.
 """
 
 import ctypes
@@ -31,21 +31,22 @@ def main(request_path: str, reply_path: str) -> None:
     os.register_at_fork(after_in_child=die_with_parent)
     faulthandler.enable()
     request = json.loads(Path(request_path).read_text(encoding="utf-8"))
-    refused = None
+    refused = broke = None
     try:
         task = importlib.import_module(f"bitsweep.engines.{request['engine']}.{request['task']}")
         task.run(request["inputs"], request["outputs"], request["settings"])
     except Refused as refusal:
-        text = traceback.format_exc()
-        print(text, flush=True)
+        traceback.print_exc()
         refused = {
             "kind": refusal.kind,
             "type": refusal.type_name,
             "function": refusal.function,
             "message": refusal.text,
-            "traceback": text,
         }
-    Path(reply_path).write_text(json.dumps({"refused": refused}), encoding="utf-8")
+    except Exception as error:
+        traceback.print_exc()
+        broke = f"{type(error).__name__}: {error}"
+    Path(reply_path).write_text(json.dumps({"refused": refused, "broke": broke}), encoding="utf-8")
     # Not by way of interpreter shutdown, where a TVM may crash after its work is done.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -13,7 +13,7 @@ def save(module: tvm.IRModule, params: Mapping[str, tvm.nd.NDArray], outputs: di
     """Write a module to the paths `ir`, `params` and `text`."""
     Path(outputs["ir"]).write_text(tvm.ir.save_json(module), encoding="utf-8")
     Path(outputs["params"]).write_bytes(tvm.runtime.save_param_dict(params))
-    Path(outputs["text"]).write_text(module.astext(show_meta_data=False), encoding="utf-8")
+    Path(outputs["text"]).write_text(module["main"].astext(show_meta_data=False), encoding="utf-8")
 
 
 def load(inputs: Mapping[str, str]) -> tuple[tvm.IRModule, dict[str, tvm.nd.NDArray]]:

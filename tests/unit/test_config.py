@@ -1,0 +1,192 @@
+import copy
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from snakemake.utils import update_config
+
+from bitsweep import config
+from bitsweep.errors import UserError
+from bitsweep.outcome import Experiment
+
+FOLDER = Path(__file__).parents[2] / "config"
+SHIPPED = sorted(FOLDER.glob("*.yaml"))
+
+
+def shipped(path=FOLDER / "config.yaml"):
+    """A shipped config as Snakemake sees it: laid over the default one."""
+    raw = yaml.safe_load((FOLDER / "config.yaml").read_text())
+    update_config(raw, yaml.safe_load(path.read_text()))
+    return raw
+
+
+def edited(edit):
+    raw = copy.deepcopy(shipped())
+    edit(raw)
+    return raw
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_configs_are_valid_and_agree_with_the_schema(path):
+    schema = json.loads((FOLDER / "schema.json").read_text())
+    jsonschema.validate(shipped(path), schema)
+    config.load(shipped(path))
+
+
+def test_the_schema_file_is_that_of_the_code():
+    assert (FOLDER / "schema.json").read_text() == config.schema()
+
+
+def test_the_default_config_spells_out_the_defaults():
+    """Who reads config.yaml must not be misled about what a left-out key would mean."""
+    raw = shipped()
+    left_out = {k: v for k, v in raw.items() if k not in ("benchmark", "limits", "targets")}
+    assert config.load(raw) == config.load(left_out)
+
+
+def test_experiments_are_every_combination_in_order():
+    loaded = config.load(shipped())
+    assert len(loaded.experiments) == 14
+    assert loaded.experiments[0] == Experiment(
+        model="resnet50", engine="relay", target="cpu", precision="float32"
+    )
+    assert [e.precision for e in loaded.experiments[:7]] == list(loaded.sweep.precisions)
+
+
+@given(bits=st.integers(-40, 40), storage=st.sampled_from([*config.STORAGE_BITS, "int3", ""]))
+def test_bits_must_be_positive_and_fit_their_storage(bits, storage):
+    raw = edited(lambda raw: raw["precisions"].update(x={"bits": bits, "storage": storage}))
+    if 1 <= bits <= config.STORAGE_BITS.get(storage, 0):
+        loaded = config.load(raw).precisions["x"]
+        assert loaded.input == loaded.weight == config.Number(bits=bits, storage=storage)
+    else:
+        with pytest.raises(UserError, match=r"precisions\.x"):
+            config.load(raw)
+
+
+# What is wrong, and what the sentence must name: the key, the value, what is allowed.
+MISTAKES = {
+    "unknown precision": (
+        lambda raw: raw["sweep"].update(precisions=["int3"]),
+        ["sweep.precisions", "'int3'", "float32, int8, int4"],
+    ),
+    "unknown engine": (
+        lambda raw: raw["sweep"].update(engines=["relex"]),
+        ["sweep.engines", "'relex'", "relay"],
+    ),
+    "unknown model": (
+        lambda raw: raw["sweep"].update(models=["resnet5"]),
+        ["sweep.models", "'resnet5'", "resnet50, digits", "did you mean resnet50?"],
+    ),
+    "unknown target": (
+        lambda raw: raw["sweep"].update(targets=["gpu"]),
+        ["sweep.targets", "'gpu'", "cpu"],
+    ),
+    "nothing swept": (lambda raw: raw["sweep"].update(models=[]), ["sweep.models", "at least 1"]),
+    "swept twice": (
+        lambda raw: raw["sweep"].update(models=["digits", "digits"]),
+        ["sweep.models", "twice"],
+    ),
+    "mistyped section": (
+        lambda raw: raw.update(benchmrk={}),
+        ["benchmrk is not a known key", "did you mean benchmark?"],
+    ),
+    "mistyped key": (
+        lambda raw: raw["benchmark"].update(repeets=3),
+        ["benchmark.repeets is not a known key", "inputs, runs, warmup, budget_seconds"],
+    ),
+    "mistyped key of a precision": (
+        lambda raw: raw["precisions"]["int8"].update(bitz=8),
+        ["precisions.int8.bitz is not a known key", "did you mean bits?"],
+    ),
+    "no storage": (
+        lambda raw: raw["precisions"].update(x={"bits": 4}),
+        ["precisions.x", "give bits and storage"],
+    ),
+    "zero bits": (
+        lambda raw: raw["precisions"]["int8"].update(bits=0),
+        ["precisions.int8.bits = 0", "greater than or equal to 1"],
+    ),
+    "negative bits": (
+        lambda raw: raw["precisions"]["int8"].update(bits=-4),
+        ["precisions.int8.bits = -4"],
+    ),
+    "wider than storage": (
+        lambda raw: raw["precisions"]["int4"].update(bits=5),
+        ["precisions.int4", "5 bits do not fit into int4"],
+    ),
+    "unknown calibration": (
+        lambda raw: raw["precisions"]["int8"].update(calibrate_mode="best"),
+        ["precisions.int8.calibrate_mode = 'best'", "'percentile' or 'kl_divergence'"],
+    ),
+    "baseline redefined": (
+        lambda raw: raw["precisions"].update(float32={"bits": 8, "storage": "int8"}),
+        ["precisions.float32 is the unquantized baseline"],
+    ),
+    "name that is a path": (
+        lambda raw: raw["precisions"].update({"../x": {"bits": 8, "storage": "int8"}}),
+        ["precisions.../x", "a name has letters, digits"],
+    ),
+    "name of our folders": (
+        lambda raw: raw["models"].update(tables={"factory": "resnet18"}),
+        ["models.tables", "are folders of the results"],
+    ),
+    "shell in a target": (
+        lambda raw: raw["targets"]["cpu"].update(cpu="x; rm -r ."),
+        ["targets.cpu.cpu = 'x; rm -r .'"],
+    ),
+    "bad shape": (
+        lambda raw: raw["models"]["digits"].update(input_shape=[1, 0, 8]),
+        ["models.digits.input_shape.1 = 0"],
+    ),
+    "expectation of nothing": (
+        lambda raw: raw["expect"].append({"precision": "int5", "outcome": "ok"}),
+        ["expect.3.precision", "'int5'"],
+    ),
+    "expectation of no stage": (
+        lambda raw: raw["expect"].append({"outcome": "failed@compiling"}),
+        ["expect.3.outcome = 'failed@compiling'", "import|quantize|compile"],
+    ),
+    "missing sweep": (lambda raw: raw.pop("sweep"), ["sweep is missing"]),
+    "not a number": (
+        lambda raw: raw["benchmark"].update(budget_seconds=float("nan")),
+        ["benchmark.budget_seconds"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_named_in_one_line(mistake):
+    edit, said = MISTAKES[mistake]
+    with pytest.raises(UserError) as caught:
+        config.load(edited(edit))
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    for part in said:
+        assert part in sentence
+
+
+def test_every_mistake_is_told_at_once():
+    def edit(raw):
+        raw["benchmark"]["runs"] = 0
+        raw["limits"]["seconds"] = -1
+
+    with pytest.raises(UserError, match=r"benchmark\.runs = 0.*; limits\.seconds = -1"):
+        config.load(edited(edit))
+
+
+def test_the_last_matching_expectation_holds():
+    def edit(raw):
+        raw["expect"] = [
+            {"precision": "int*", "outcome": "failed@compile"},
+            {"model": "digits", "precision": "int8", "outcome": "ok"},
+        ]
+
+    loaded = config.load(edited(edit))
+    expected = {(e.model, e.precision): loaded.expected(e) for e in loaded.experiments}
+    assert expected["resnet50", "int8"] == expected["digits", "int4"] == "failed@compile"
+    assert expected["digits", "int8"] == expected["digits", "float32"] == "ok"
