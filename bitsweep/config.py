@@ -83,7 +83,8 @@ class Precision(_Section):
     round_for_shift: bool = True
     rounding: Literal["UPWARD", "TONEAREST"] = "UPWARD"
     debug_enabled_ops: tuple[str, ...] | None = None
-    calibrate_chunk_by: Annotated[int, Field(ge=-1)] = -1
+    # TVM's own default, -1, holds the activations of all layers at once; the scales are the same.
+    calibrate_chunk_by: Annotated[int, Field(ge=-1)] = 16
     partition_conversions: Literal["disabled", "enabled", "fully_integral"] = "disabled"
 
     @model_validator(mode="before")
