@@ -17,7 +17,7 @@ def outcome_of(row: pd.Series) -> str:
 
 
 def check(summary: Path | str, expected: Iterable[str]) -> None:
-    """Compare a summary's rows, in order, with `expected`; raise `UserError` naming each surprise."""
+    """Compare a summary's rows, in order, with `expected`; `UserError` names each surprise."""
     rows = [row for _, row in tables.read_summary(summary).iterrows()]
     surprises = [
         f"{tables.experiment_name(row)} is {outcome_of(row)}, expected {wanted}"

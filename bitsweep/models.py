@@ -40,10 +40,7 @@ def load(settings: Model, calibration: torch.Tensor) -> nn.Module:
     `UserError` for a factory, weights or checkpoint that cannot be used.
     """
     torch.manual_seed(settings.seed)
-    if ":" in settings.factory:
-        network = _own(settings.factory)
-    else:
-        network = _torchvision(settings)
+    network = _own(settings.factory) if ":" in settings.factory else _torchvision(settings)
     if settings.weights_are_path:
         _load_checkpoint(network, Path(settings.weights))
     elif settings.weights == "seeded":

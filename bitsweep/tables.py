@@ -165,8 +165,8 @@ def _row(experiment: Experiment, results: Path) -> dict[str, object]:
     row |= {"state": "failed" if broken else "ok"}
     if broken:
         first = broken[0]
-        error = failed.pop(first).model_dump()
-        others = [{"stage": s, **e.model_dump()} for s, e in failed.items()]
+        error = _error(failed.pop(first))
+        others = [{"stage": s, **_error(e)} for s, e in failed.items()]
         row |= {"failed_stage": first, **{f"error_{k}": v for k, v in error.items()}}
         row |= {"other_failures": json.dumps(others) if others else None}
     for stage, outcome in outcomes.items():
@@ -185,6 +185,12 @@ def _row(experiment: Experiment, results: Path) -> dict[str, object]:
         if Path(artifact.path).name == "module.so":
             row["module_size_bytes"] = artifact.size_bytes
     return row
+
+
+def _error(failure: Failure) -> dict[str, object]:
+    # A lone carriage return, which pandas does not quote, would end the row of a CSV file.
+    lines = failure.message.replace("\r\n", "\n").replace("\r", "\n")
+    return failure.model_dump() | {"message": lines}
 
 
 def _outcome(path: Path, stage: str) -> Outcome:
@@ -257,9 +263,7 @@ def _value(value: object, dtype: str) -> object:
         return str(value) == "True"
     if dtype == "Int64":
         return int(value)
-    if dtype == "Float64":
-        return float(value)
-    return "\n".join(str(value).splitlines())  # a lone carriage return would break the CSV
+    return float(value) if dtype == "Float64" else str(value)
 
 
 def _present(table: pd.DataFrame) -> list[dict[str, object]]:

@@ -2,11 +2,16 @@
 
 import errno
 import os
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 UNDER_WAY = "BITSWEEP_UNDER_WAY"  # the file that names the TVM function under way
+
+seconds_in_tvm: Counter[str] = Counter()
+"""Wall-clock seconds that this process has spent in each of TVM's functions."""
 
 
 class Refused(Exception):
@@ -26,6 +31,7 @@ def asking_tvm(function: str) -> Iterator[None]:
     """
     if path := os.environ.get(UNDER_WAY):
         Path(path).write_text(function, encoding="utf-8")
+    start = time.monotonic()
     try:
         yield
     except OSError:
@@ -37,3 +43,5 @@ def asking_tvm(function: str) -> Iterator[None]:
         if os.strerror(errno.ENOSPC) in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise Refused(function, "exception", type(error).__name__, str(error)) from error
+    finally:
+        seconds_in_tvm[function] += time.monotonic() - start

@@ -15,7 +15,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from bitsweep.engines.refusal import Refused
+from bitsweep.engines.refusal import Refused, seconds_in_tvm
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -47,6 +47,7 @@ def main(request_path: str, reply_path: str) -> None:
         traceback.print_exc()
         broke = f"{type(error).__name__}: {error}"
     Path(reply_path).write_text(json.dumps({"refused": refused, "broke": broke}), encoding="utf-8")
+    print("seconds in TVM:", json.dumps(seconds_in_tvm))
     # Not by way of interpreter shutdown, where a TVM may crash after its work is done.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The Relay engine as `snakemake .engines/relay/engine.json` lays it out, for tests that need it."""
+"""The Relay engine as `snakemake .engines/relay/engine.json` lays it out, for tests."""
 
 from pathlib import Path
 

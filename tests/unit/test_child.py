@@ -80,8 +80,8 @@ def test_the_child_ends_when_its_parent_is_cancelled(tmp_path):
         "import os, pathlib, sys\n"
         "from bitsweep import child\n"
         "child.run([sys.executable, '-c', 'import os, signal; print(os.getpid(), flush=True);'\n"
-        f"           'signal.pause()'], environment=dict(os.environ), log=pathlib.Path({str(log)!r}),\n"
-        "          limits=child.Limits(60, 2**31))\n"
+        "           'signal.pause()'], environment=dict(os.environ),\n"
+        f"          log=pathlib.Path({str(log)!r}), limits=child.Limits(60, 2**31))\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", parent_code], cwd=ROOT)
     pid = int(eventually(lambda: log.exists() and log.read_text().strip()))

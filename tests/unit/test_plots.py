@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 LONG = Failure(
     kind="exception",
     type="OpNotImplemented",
-    message="The following operators are not implemented: " + "aten::something_long, " * 40,
+    message="The following operators are not implemented: " + "aten::something_long," * 40,
     function="tvm.relay.frontend.from_pytorch",
     file="python/tvm/relay/frontend/pytorch.py",
     line=4906,
@@ -98,8 +98,9 @@ def test_the_failing_cell_carries_the_reason(tmp_path):
     assert "degenerate" in told
 
 
-def test_a_long_reason_is_cut_and_stays_in_its_cell(tmp_path):
-    failing = {"float32": [("compile", LONG)]}
+@pytest.mark.parametrize("stage", ["import", "compile"])
+def test_a_long_reason_is_cut_and_stays_in_its_cell(tmp_path, stage):
+    failing = {"float32": [(stage, LONG)]}
     experiments = synthetic.sweep(["digits"], precisions=["float32"])
     figure = plots.PLOTS["outcomes"](synthetic.summarise(tmp_path, experiments, failing))
     figure.draw_without_rendering()
@@ -127,12 +128,13 @@ def test_speedup_and_size_ratio_are_annotated(tmp_path):
 
 
 def test_a_stage_that_failed_singly_hides_only_its_own_figures(tmp_path):
-    failing = {"int8": [("evaluate", synthetic.TIMEOUT)]}
+    failing = {"int8": [("benchmark", synthetic.TIMEOUT), ("evaluate", synthetic.TIMEOUT)]}
     experiments = synthetic.sweep(["digits"], precisions=["float32", "int8"])
     summary = synthetic.summarise(tmp_path, experiments, failing)
     shown = {name: " ".join(_texts(draw(summary))) for name, draw in plots.PLOTS.items()}
-    marked = {name for name, texts in shown.items() if "failed@evaluate" in texts}
-    assert marked == {"accuracy", "outcomes"}
+    for stage, plot in (("benchmark", "latency"), ("evaluate", "accuracy")):
+        marked = {name for name, texts in shown.items() if f"failed@{stage}" in texts}
+        assert marked == {plot, "outcomes"}
 
 
 def test_write_leaves_a_png(tmp_path):

@@ -2,7 +2,7 @@ import json
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bitsweep import tables
@@ -41,7 +41,8 @@ def test_a_failed_row_says_which_part_failed(summary):
 
 def test_a_failed_row_has_no_figures_and_an_ok_row_no_error(summary):
     figures = ["latency_median_ms", "top1_agreement", "module_size_bytes", "llvm_i8"]
-    assert _row(summary, "int2")[figures].isna().all()
+    skipped = [f"{stage}_seconds" for stage in ("compile", "evaluate", "inspect")]
+    assert _row(summary, "int2")[figures + skipped].isna().all()
     assert _row(summary, "int8")[figures].notna().all()
     assert _row(summary, "int8")[["failed_stage", "error_kind", "other_failures"]].isna().all()
 
@@ -73,7 +74,7 @@ def test_a_failed_import_fails_every_precision(tmp_path):
 
 
 def test_the_last_stages_fail_singly(tmp_path):
-    crash = Failure(kind="crash", type="SIGSEGV", message="ended by SIGSEGV")
+    crash = Failure(kind="crash", type="SIGSEGV", message="ended\rby SIGSEGV")
     failing = {"int8": [("benchmark", synthetic.TIMEOUT), ("inspect", crash)]}
     summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"]), failing)
     row = _row(summary, "int8", model="digits")
@@ -84,6 +85,8 @@ def test_the_last_stages_fail_singly(tmp_path):
     assert list(failures["stage"]) == ["benchmark", "inspect"]
     assert list(failures["kind"]) == ["timeout", "crash"]
     assert list(failures["file"].isna()) == [True, True]
+    tables.write(failures, tmp_path / "failures.csv")
+    assert len(pd.read_csv(tmp_path / "failures.csv")) == 2
 
 
 def test_failures_are_those_that_happened(summary):
@@ -106,6 +109,9 @@ def test_a_written_summary_reads_back_the_same(summary, tmp_path, suffix):
     message=st.text(st.characters(codec="utf-8", exclude_characters="\0")),
     line=st.none() | st.integers(1, 10**9),
 )
+@example(message="half a line\rthe other half\r\n", line=None)
+@example(message="\v", line=1)
+@example(message="None", line=1)
 def test_any_message_survives_csv_and_parquet(tmp_path, message, line):
     failure = Failure(kind="exception", type="NA", message=message, function="null", line=line)
     experiments = synthetic.sweep(["digits"], precisions=["int8"])

@@ -5,7 +5,7 @@ import tvm
 from tvm.contrib import graph_executor
 
 from bitsweep.engines.refusal import asking_tvm
-from bitsweep.engines.relay.ir import INPUT
+from bitsweep.engines.relay import INPUT
 
 
 class Executor:

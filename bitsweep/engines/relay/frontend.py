@@ -7,7 +7,7 @@ from tvm import relay
 from tvm.contrib import graph_executor
 
 from bitsweep.engines.refusal import Refused, asking_tvm
-from bitsweep.engines.relay import ir, target
+from bitsweep.engines.relay import INPUT, ir, target
 
 TOLERANCE = 1e-4  # of the largest output's magnitude
 _IMAGES = 4
@@ -22,7 +22,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     images, expected = reference["input"][:_IMAGES], reference["output"][:_IMAGES]
     scripted = torch.jit.load(inputs["torchscript"], map_location="cpu").eval()
     with asking_tvm("relay.frontend.from_pytorch"):
-        module, params = relay.frontend.from_pytorch(scripted, [(ir.INPUT, (1, *images.shape[1:]))])
+        module, params = relay.frontend.from_pytorch(scripted, [(INPUT, (1, *images.shape[1:]))])
     answers = _answers(module, params, target.resolve(target.NATIVE), images)
     difference = np.abs(answers - expected).max() / np.abs(expected).max()
     if not difference <= TOLERANCE:
@@ -45,7 +45,7 @@ def _answers(module, params, for_target, images) -> np.ndarray:
         executor = graph_executor.GraphModule(library["default"](tvm.cpu()))
         answers = []
         for image in images:
-            executor.set_input(ir.INPUT, image[None])
+            executor.set_input(INPUT, image[None])
             executor.run()
             answers.append(executor.get_output(0).numpy()[0])
     return np.stack(answers)

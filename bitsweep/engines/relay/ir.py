@@ -6,8 +6,6 @@ from pathlib import Path
 import tvm
 from tvm import relay
 
-INPUT = "input"  # the name of the network's one input
-
 
 def save(module: tvm.IRModule, params: Mapping[str, tvm.nd.NDArray], outputs: dict) -> None:
     """Write a module to the paths `ir`, `params` and `text`."""

@@ -8,11 +8,11 @@ from bitsweep.engines.refusal import Refused, asking_tvm
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
-    """Write the versions of TVM, LLVM and numpy to `versions`; `Refused` for a TVM without Relay."""
+    """Write the versions of TVM, LLVM and numpy to `versions`; `Refused` without Relay."""
     with asking_tvm("import tvm"):
         import tvm
     try:
-        import tvm.relay.quantize  # noqa: F401
+        import tvm.relay.quantize
     except ImportError as error:
         raise Refused(
             "import tvm.relay",

@@ -5,7 +5,7 @@ import tvm
 from tvm import relay
 
 from bitsweep.engines.refusal import asking_tvm
-from bitsweep.engines.relay import ir, target
+from bitsweep.engines.relay import INPUT, ir, target
 
 # Fields that a precision holds as bits and storage of a kind of number.
 _KINDS = ("input", "weight", "activation")
@@ -25,7 +25,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
 
 
 def _quantize(module, params, images, settings) -> tvm.IRModule:
-    dataset = [{ir.INPUT: image[None]} for image in images]
+    dataset = [{INPUT: image[None]} for image in images]
     # Constant folding and calibration build for the target in scope, else for the default one.
     with target.resolve(settings["target"]), tvm.transform.PassContext(opt_level=3):
         with asking_tvm("relay.quantize.qconfig"):

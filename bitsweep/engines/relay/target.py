@@ -7,7 +7,6 @@ import tvm
 from bitsweep import machine
 from bitsweep.engines.refusal import asking_tvm
 
-
 NATIVE = {"triple": "native", "cpu": "native", "attributes": []}
 
 

@@ -1,0 +1,69 @@
+"""What the workflow costs over the TVM calls themselves, per experiment.
+
+    python benchmarks/overhead.py [MODEL]
+
+Runs a model (digits) at float32 and int8, from nothing, one job at a time, in a temporary
+directory, and prints for each stage the seconds of its jobs as Snakemake records them (process
+starts, imports, hashing, checks and all), the seconds that they spent inside TVM's functions, and
+the difference.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from base64 import urlsafe_b64encode
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+STAGES = ("quantize", "compile", "export", "benchmark", "evaluate", "inspect")
+_SPENT = re.compile(r"^seconds in TVM: (\{.*\})$", re.MULTILINE)
+
+
+def main(model: str = "digits") -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        sweep = Path(directory) / "sweep"
+        shutil.copytree(
+            ROOT, sweep, ignore=shutil.ignore_patterns(".git", ".venv", "results", ".snakemake")
+        )
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all"),
+                *("--config", f"sweep={{models: [{model}], precisions: [float32, int8]}}"),
+            ],
+            cwd=sweep,
+            check=True,
+        )
+        report(sweep, model)
+
+
+def report(sweep: Path, model: str) -> None:
+    """Print the table of a model for a finished run in the directory `sweep`."""
+    wall, tvm = defaultdict(list), defaultdict(list)
+    for outcome in sorted(sweep.glob(f"results/{model}/relay/cpu/*/*.json")):
+        if outcome.stem not in STAGES:
+            continue
+        record = _metadata(sweep, outcome)
+        wall[outcome.stem].append(record["endtime"] - record["starttime"])
+        log = sweep / "results/logs" / outcome.relative_to(sweep / "results").with_suffix(".log")
+        spent = _SPENT.findall(log.read_text(errors="replace"))
+        tvm[outcome.stem].append(sum(sum(json.loads(text).values()) for text in spent))
+    print("mean seconds per experiment")
+    print(f"{'stage':<10} {'job':>8} {'in TVM':>8} {'own':>8}")
+    means = {s: [sum(v[s]) / len(v[s]) for v in (wall, tvm)] for s in STAGES}
+    means["all"] = [sum(column) for column in zip(*means.values(), strict=True)]
+    for stage, (job, inside) in means.items():
+        print(f"{stage:<10} {job:8.2f} {inside:8.2f} {job - inside:8.2f}")
+
+
+def _metadata(sweep: Path, output: Path) -> dict:
+    """Snakemake's own record of the job that made a file."""
+    name = urlsafe_b64encode(str(output.relative_to(sweep)).encode()).decode()
+    return json.loads((sweep / ".snakemake/metadata" / name).read_text())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
