@@ -1,7 +1,5 @@
 """The summary in Markdown: what ran, what it cost, what failed and where, how it was measured."""
 
-import math
-
 import pandas as pd
 from tabulate import tabulate
 
@@ -72,7 +70,7 @@ def _figure(value: object, form: str) -> str:
     """Return a figure in the form given, nothing for a missing one."""
     if pd.isna(value):
         return ""
-    return format(value, form).rstrip(".") if math.isfinite(value) else "∞"
+    return format(value, form).rstrip(".")
 
 
 def _interval(row: pd.Series, median: str, low: str, form: str) -> str:
