@@ -10,14 +10,22 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-EXPERIMENT_STAGES = ("quantize", "compile", "export", "benchmark", "evaluate", "inspect")
+EXPERIMENT_STAGES = (
+    "quantize",
+    "compile",
+    "export",
+    "benchmark",
+    "evaluate",
+    "inspect",
+)
 EXPERIMENTS = [experiment.model_dump() for experiment in CONFIG.experiments]
 
 TABLES = multiext("results/tables/summary", ".csv", ".parquet", ".md") + [
     "results/tables/failures.csv"
 ]
 PLOTS = expand(
-    "results/plots/{plot}.png", plot=["latency", "accuracy", "size", "dtypes", "outcomes"]
+    "results/plots/{plot}.png",
+    plot=["latency", "accuracy", "size", "dtypes", "outcomes"],
 )
 
 # Where things lie: what is the model's, the engine's, and the experiment's own.
