@@ -98,7 +98,7 @@ def float_code(wildcards):
 
 def experiment_outcomes(wildcards):
     """Every file that the tables are made from."""
-    per_model = ["model.json"]
+    per_model = ["trace.json", "model.json"]
     per_import = ["import.json"]
     per_experiment = [
         *(f"{stage}.json" for stage in EXPERIMENT_STAGES),
