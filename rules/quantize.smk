@@ -4,6 +4,7 @@ rule quantize:
         upstream=[MODEL + "trace.json", IMPORTED + "import.json"],
         ir=IMPORTED + "imported.ir",
         params=IMPORTED + "imported.params",
+        text=IMPORTED + "imported.txt",
         calibration=MODEL + "calibration.npz",
     output:
         outcome=EXPERIMENT + "quantize.json",

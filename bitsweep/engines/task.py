@@ -93,6 +93,12 @@ def run(
             file.seek(log_start)
             printed = file.read().decode(errors="replace")
         said = json.loads(reply.read_text(encoding="utf-8")) if reply.exists() else {}
+        if said:
+            with log.open("a", encoding="utf-8") as file:
+                print("seconds in TVM:", json.dumps(said["seconds_in_tvm"]), file=file)
+        if said:
+            with log.open("a") as file:
+                print("seconds in TVM:", json.dumps(said["seconds_in_tvm"]), file=file)
         if said.get("broke"):
             raise UserError(f"{task} of engine {engine.name} broke: {said['broke']}; see {log}")
         if said:
@@ -123,13 +129,18 @@ def _environment(engine: Engine, threads: int, under_way: Path) -> dict[str, str
     }
 
 
-def _refusal(refused: dict[str, str], printed: str, log: str) -> Failure:
+def _refusal(refused: dict[str, Any], printed: str, log: str) -> Failure:
+    kind, type_name, message = refused["kind"], refused["type"], refused["message"]
+    if not refused["raised_by_tvm"]:
+        return Failure(
+            kind=kind, type=type_name, message=message, function=refused["function"], log=log
+        )
     # What TVM's type checker finds wrong it prints before it raises.
-    place = tvm_error.parse(printed, refused["type"])
+    place = tvm_error.parse(printed, type_name)
     return Failure(
-        kind=refused["kind"],
-        type=refused["type"],
-        message=place.message or refused["message"],
+        kind=kind,
+        type=type_name,
+        message=place.message or message,
         function=place.function or refused["function"],
         file=place.file,
         line=place.line,

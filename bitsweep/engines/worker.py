@@ -2,7 +2,8 @@
 
 REQUEST is a JSON file with `engine`, `task`, `inputs`, `outputs`, `settings`. REPLY says how the
 task ended: `refused` tells what TVM refused, `broke` an error of ours, both null where all went
-well. Without a REPLY the process was ended: by a signal, or by LLVM, which may call `exit`.
+well; `seconds_in_tvm` tells how long TVM's functions took. Without a REPLY the process was ended:
+by a signal, or by LLVM, which may call `exit`.
 """
 
 import ctypes
@@ -42,12 +43,13 @@ def main(request_path: str, reply_path: str) -> None:
             "type": refusal.type_name,
             "function": refusal.function,
             "message": refusal.text,
+            "raised_by_tvm": refusal.__cause__ is not None,
         }
     except Exception as error:
         traceback.print_exc()
         broke = f"{type(error).__name__}: {error}"
-    Path(reply_path).write_text(json.dumps({"refused": refused, "broke": broke}), encoding="utf-8")
-    print("seconds in TVM:", json.dumps(seconds_in_tvm))
+    reply = {"refused": refused, "broke": broke, "seconds_in_tvm": seconds_in_tvm}
+    Path(reply_path).write_text(json.dumps(reply), encoding="utf-8")
     # Not by way of interpreter shutdown, where a TVM may crash after its work is done.
     sys.stdout.flush()
     sys.stderr.flush()

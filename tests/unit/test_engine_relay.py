@@ -70,6 +70,7 @@ def quantize(folder, precision, **more):
         inputs={
             "ir": "imported.ir",
             "params": "imported.params",
+            "text": "imported.txt",
             "calibration": "calibration.npz",
         },
         outputs={"ir": "quantized.ir", "params": "quantized.params", "text": "quantized.txt"},

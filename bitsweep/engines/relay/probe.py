@@ -13,13 +13,13 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
         import tvm
     try:
         import tvm.relay.quantize
-    except ImportError as error:
+    except ImportError:
         raise Refused(
             "import tvm.relay",
             "exception",
             "ImportError",
             f"TVM {tvm.__version__} at {Path(tvm.__file__).parent} has no Relay; 0.19 is the last",
-        ) from error
+        ) from None  # what is raised here is not TVM's
     found = {
         "tvm": tvm.__version__,
         "llvm": tvm.support.libinfo()["LLVM_VERSION"],
