@@ -96,9 +96,6 @@ def run(
         if said:
             with log.open("a", encoding="utf-8") as file:
                 print("seconds in TVM:", json.dumps(said["seconds_in_tvm"]), file=file)
-        if said:
-            with log.open("a") as file:
-                print("seconds in TVM:", json.dumps(said["seconds_in_tvm"]), file=file)
         if said.get("broke"):
             raise UserError(f"{task} of engine {engine.name} broke: {said['broke']}; see {log}")
         if said:
