@@ -1,0 +1,111 @@
+"""Which TVM serves an engine: small packages named `tvm` stand for the user's own."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import tvm_ffi
+
+from bitsweep.engines import task
+from bitsweep.engines.install import install
+from bitsweep.errors import UserError
+
+TVM = """
+__version__ = "0.19.0"
+
+class support:
+    @staticmethod
+    def libinfo():
+        return {"LLVM_VERSION": "17.0.6"}
+"""
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A site with a `tvm` that has Relay."""
+    write(tmp_path / "site" / "tvm" / "relay" / "quantize.py", "")
+    write(tmp_path / "site" / "tvm" / "relay" / "__init__.py", "")
+    write(tmp_path / "site" / "tvm" / "__init__.py", TVM)
+    return tmp_path / "site"
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def install_own(python_path, folder):
+    install(
+        "relay",
+        wheel="not read",
+        dependencies="not read",
+        python_path=str(python_path),
+        record=str(folder / "engine.json"),
+        log=str(folder / "log"),
+    )
+
+
+def refusal(python_path, folder):
+    with pytest.raises(UserError) as caught:
+        install_own(python_path, folder)
+    assert not (folder / "engine.json").exists()
+    return str(caught.value)
+
+
+def test_an_own_tvm_is_recorded_with_its_versions(site, tmp_path):
+    install_own(site, tmp_path)
+    versions = {"tvm": "0.19.0", "llvm": "17.0.6", "numpy": version("numpy")}
+    record = json.loads((tmp_path / "engine.json").read_text())
+    assert record == {"engine": "relay", "python_path": [str(site)], "versions": versions}
+    assert task.Engine.read(tmp_path / "engine.json") == task.Engine(
+        "relay", (str(site),), versions
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"engine.json", "log", "site"}
+
+
+def test_a_path_that_is_no_directory_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "nowhere"):
+        said = refusal(path, tmp_path)
+        assert said == f"engines.relay.python_path = {str(path)!r} is not a directory"
+
+
+def test_a_tvm_without_relay_is_refused_by_its_version(tmp_path):
+    """Today's Apache TVM, which this environment has."""
+    site = Path(tvm_ffi.__file__).parents[1]
+    assert refusal(site, tmp_path) == (
+        f"the TVM in {site} cannot serve engine relay: TVM {version('apache-tvm')} at "
+        f"{site / 'tvm'} has no Relay; 0.19 is the last"
+    )
+
+
+def test_what_a_tvm_prints_is_not_taken_for_its_error(site, tmp_path):
+    write(site / "tvm" / "__init__.py", TVM + "print('a warning')")
+    (site / "tvm" / "relay" / "quantize.py").unlink()
+    assert refusal(site, tmp_path).endswith("has no Relay; 0.19 is the last")
+
+
+def test_a_tvm_that_cannot_be_imported_says_why_in_one_line(site, tmp_path):
+    write(site / "tvm" / "__init__.py", "raise RuntimeError('libLLVM is missing')")
+    assert refusal(site, tmp_path) == (
+        f"the TVM in {site} cannot serve engine relay: libLLVM is missing"
+    )
+    log = (tmp_path / "log").read_text()
+    assert "RuntimeError: libLLVM is missing" in log
+    assert log.rstrip().splitlines()[-1].startswith('seconds in TVM: {"import tvm": ')
+    assert log.count("seconds in TVM") == 1
+
+
+def test_a_tvm_that_crashes_when_imported_is_refused(site, tmp_path):
+    write(site / "tvm" / "__init__.py", "import os; os.abort()")
+    assert refusal(site, tmp_path).endswith(": Fatal Python error: Aborted")
+
+
+def test_an_engine_whose_tvm_is_gone_is_named(site, tmp_path):
+    install_own(site, tmp_path)
+    site.rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError) as caught:
+        task.Engine.read(tmp_path / "engine.json")
+    record = tmp_path / "engine.json"
+    assert str(caught.value) == f"engine relay: {site} is gone; delete {record}"
