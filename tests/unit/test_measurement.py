@@ -1,0 +1,155 @@
+"""How latencies are taken: modules that note what is asked of them, on a clock that they drive."""
+
+import csv
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitsweep import measurement
+
+SETTINGS = {"inputs": 2, "runs": 6, "warmup": 1, "budget_seconds": 1e9, "seed": 0}
+
+
+class Clock:
+    """The monotonic clock of the module under test."""
+
+    def __init__(self, monkeypatch):
+        self.seconds = 100.0
+        monkeypatch.setattr(measurement.time, "monotonic", lambda: self.seconds)
+
+
+class Module:
+    """An executor whose run takes a second; `calls` is shared, to tell what came first."""
+
+    input_shape = (3, 4)
+
+    def __init__(self, name, calls, clock):
+        self.name, self.calls, self.clock = name, calls, clock
+        self.image, self.timed = None, 0
+
+    def set_input(self, image):
+        self.image = image
+
+    def time(self, runs):
+        self.calls.append((self.name, runs, self.image))
+        self.clock.seconds += runs
+        self.timed += runs
+        return [self.timed - runs + run + 0.5 for run in range(runs)]
+
+
+def measured(folder, monkeypatch, paired=True, **settings):
+    """Measure; return what was asked of the modules, in order, and the rows left."""
+    calls, clock = [], Clock(monkeypatch)
+    measurement.measure(
+        Module("candidate", calls, clock),
+        Module("baseline", calls, clock) if paired else None,
+        SETTINGS | settings,
+        folder / "samples.csv",
+    )
+    with (folder / "samples.csv").open(newline="") as file:
+        return calls, list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize(("runs", "block"), [(6, 3), (4, 2), (7, 1), (1, 1), (3, 3)])
+def test_every_input_has_all_its_runs_in_blocks(tmp_path, monkeypatch, paired, runs, block):
+    calls, rows = measured(tmp_path, monkeypatch, paired, runs=runs, warmup=0)
+    assert {asked for _, asked, _ in calls} == {block}
+    modules = ("candidate", "baseline") if paired else ("candidate",)
+    assert Counter((row["module"], row["input"]) for row in rows) == {
+        (module, number): runs for module in modules for number in "01"
+    }
+    for row in rows:
+        assert int(row["round"]) == int(row["run"]) // block
+    keys = [(row["module"], row["input"], row["run"]) for row in rows]
+    assert len(set(keys)) == len(rows)
+
+
+def test_every_sample_is_kept_as_it_was_taken(tmp_path, monkeypatch):
+    """The modules number their runs; those of the warm-up, the first two, are left out."""
+    _, rows = measured(tmp_path, monkeypatch, warmup=2)
+    for module in ("candidate", "baseline"):
+        taken = [float(row["milliseconds"]) for row in rows if row["module"] == module]
+        assert taken == [run + 0.5 for run in range(2, 14)]
+
+
+def test_modules_take_turns_at_going_first(tmp_path, monkeypatch):
+    calls, _ = measured(tmp_path, monkeypatch, warmup=0, inputs=3)
+    order = ["".join(name[0] for name, _, _ in calls[i : i + 2]) for i in range(0, len(calls), 2)]
+    assert order == ["cb", "bc", "cb", "bc", "cb", "bc"]
+
+
+def test_an_input_is_first_met_by_each_module_in_turn(tmp_path, monkeypatch):
+    """With an even number of inputs too, no module always goes first on an input."""
+    calls, _ = measured(tmp_path, monkeypatch, warmup=0, inputs=2)
+    first = [(name, image.tobytes()) for name, _, image in calls[::2]]
+    assert len(set(first)) == 4
+
+
+def test_modules_are_timed_on_the_same_images_which_differ(tmp_path, monkeypatch):
+    calls, _ = measured(tmp_path, monkeypatch, warmup=0)
+    images = [image for _, _, image in calls]
+    assert all(image.shape == (3, 4) and image.dtype == np.float32 for image in images)
+    for before, after in zip(images[::2], images[1::2], strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert len({image.tobytes() for image in images}) == SETTINGS["inputs"]
+
+
+def test_images_are_those_of_the_seed(tmp_path, monkeypatch):
+    def images(seed):
+        calls, _ = measured(tmp_path, monkeypatch, seed=seed)
+        return [image.tobytes() for _, _, image in calls]
+
+    assert images(3) == images(3) != images(4)
+
+
+@pytest.mark.parametrize("warmup", [0, 5])
+def test_each_module_warms_up_before_the_first_round(tmp_path, monkeypatch, warmup):
+    calls, _ = measured(tmp_path, monkeypatch, warmup=warmup)
+    warm = [(name, runs) for name, runs, _ in calls[:2]]
+    assert (warm == [("candidate", 5), ("baseline", 5)]) == (warmup == 5)
+    assert sum(runs for _, runs, _ in calls) == 2 * (warmup + 2 * 6)
+
+
+# A round of two inputs, two modules and three runs each takes 12 s, the warm-up of both 2 s.
+@pytest.mark.parametrize(
+    ("budget", "rounds"), [(0.1, 1), (25.9, 1), (26, 2), (37.9, 2), (38, 3), (1000, 5)]
+)
+def test_a_further_round_runs_only_where_the_budget_holds_it(tmp_path, monkeypatch, budget, rounds):
+    _, rows = measured(tmp_path, monkeypatch, runs=15, budget_seconds=budget)
+    assert {row["round"] for row in rows} == {str(number) for number in range(rounds)}
+    assert len(rows) == rounds * 12
+
+
+@given(
+    inputs=st.integers(1, 4),
+    runs=st.integers(1, 9),
+    warmup=st.integers(0, 3),
+    budget=st.floats(0.5, 200),
+    paired=st.booleans(),
+)
+def test_rounds_are_whole_and_within_the_budget_but_for_the_first(
+    tmp_path_factory, inputs, runs, warmup, budget, paired
+):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        calls, rows = measured(
+            tmp_path_factory.mktemp("measured"),
+            monkeypatch,
+            paired,
+            inputs=inputs,
+            runs=runs,
+            warmup=warmup,
+            budget_seconds=budget,
+        )
+    modules = 2 if paired else 1
+    sizes = Counter(row["round"] for row in rows).values()
+    assert len(set(sizes)) == 1
+    in_round = set(sizes).pop()
+    assert in_round % (inputs * modules) == 0
+    spent = sum(asked for _, asked, _ in calls)
+    assert spent == modules * warmup + len(rows)
+    assert len(sizes) == 1 or spent <= budget
+    assert len(rows) == modules * inputs * runs or spent + in_round > budget
