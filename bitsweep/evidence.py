@@ -40,5 +40,6 @@ def write(inputs: Mapping[str, str | None], outputs: Mapping[str, str]) -> None:
 
 
 def _target(llvm_ir: Path) -> str:
-    triples, cpus = zip(*_TARGET.findall(llvm_ir.read_text(encoding="utf-8")), strict=True)
+    found = _TARGET.findall(llvm_ir.read_text(encoding="utf-8"))
+    triples, cpus = zip(("", ""), *found, strict=True)
     return " ".join(next(filter(None, names), "unknown") for names in (triples, cpus))
