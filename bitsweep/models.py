@@ -2,7 +2,6 @@
 
 import difflib
 import importlib
-import pickle
 from pathlib import Path
 from types import ModuleType
 
@@ -57,7 +56,7 @@ def _own(factory: str) -> nn.Module:
     module_name, _, function_name = factory.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"factory {factory!r} cannot be imported: {error}") from error
     network = function()
     if not isinstance(network, nn.Module):
@@ -98,7 +97,7 @@ def _load_checkpoint(network: nn.Module, path: Path) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"checkpoint {path} does not exist") from error
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # reading a damaged pickle may raise anything
         raise UserError(f"checkpoint {path} cannot be read: {_first_line(error)}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
