@@ -1,0 +1,246 @@
+import io
+import pickle
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from bitsweep import data, models
+from bitsweep.config import Model
+from bitsweep.errors import UserError
+
+HERE = "tests.unit.test_models"
+IMAGES = torch.zeros(4, 3, 8, 8)
+
+
+def small():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
+
+
+def wider():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 6))
+
+
+def nothing():
+    return None
+
+
+def broken():
+    raise ZeroDivisionError("the user's own bug")
+
+
+def load(factory=f"{HERE}:small", images=IMAGES, **more):
+    return models.load(Model(factory=factory, **more), images)
+
+
+def refusal(*arguments, **more):
+    with pytest.raises(UserError) as caught:
+        load(*arguments, **more)
+    said = str(caught.value)
+    assert "\n" not in said
+    return said
+
+
+def saved(state, **more):
+    file = io.BytesIO()
+    torch.save(state, file, **more)
+    return file.getvalue()
+
+
+WEIGHTS = small().state_dict()
+ZIPPED, LEGACY = (saved(WEIGHTS, _use_new_zipfile_serialization=new) for new in (True, False))
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Write bytes as a checkpoint and return its path."""
+
+    def write(content):
+        (tmp_path / "weights.pt").write_bytes(content)
+        return str(tmp_path / "weights.pt")
+
+    return write
+
+
+def same(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_torchvision_is_imported_with_any_build_of_torch():
+    """Its wheel stops where torch has no CUDA, were it imported as it is."""
+    assert models.torchvision() is models.torchvision()
+    assert "resnet50" in models.torchvision().models.list_models()
+
+
+def test_weights_are_those_of_the_seed():
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    first = load("resnet18", images, seed=1)
+    torch.rand(7)  # what was drawn before does not matter
+    assert same(first, load("resnet18", images, seed=1))
+    assert not same(first, load("resnet18", images, seed=2))
+    assert not first.training
+
+
+@pytest.mark.parametrize("factory", ["resnet18", "mobilenet_v2"])
+def test_an_untrained_network_tells_photos_apart(factory):
+    """Without statistics for batch norm, mobilenet_v2's logits are all within 1e-9 of zero."""
+    settings = Model(factory=factory, input_shape=(3, 64, 64), images=6, calibration_images=4)
+    photos = data.load(settings)
+    network = models.load(settings, torch.from_numpy(photos.calibration))
+    with torch.no_grad():
+        logits = network(torch.from_numpy(photos.evaluation))
+    scale = logits.pow(2).mean().sqrt()
+    assert 0.05 < scale < 50
+    assert logits.std(0).pow(2).mean().sqrt() > 0.1 * scale
+    assert len(set(logits.argmax(1).tolist())) > 1
+
+
+def test_batch_norm_has_the_statistics_of_the_calibration_images():
+    images = 3 + 2 * torch.randn(16, 3, 8, 8)
+    norm = load(f"{HERE}:normed", images)[0]
+    torch.testing.assert_close(norm.running_mean, images.mean((0, 2, 3)))
+    torch.testing.assert_close(norm.running_var, images.transpose(0, 1).flatten(1).var(1))
+
+
+def normed():
+    return nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+@pytest.mark.parametrize("content", [ZIPPED, LEGACY, saved({"epoch": 3, "state_dict": WEIGHTS})])
+def test_a_checkpoint_is_loaded(checkpoint, content):
+    network = load(weights=checkpoint(content), seed=9)
+    assert all(torch.equal(value, WEIGHTS[key]) for key, value in network.state_dict().items())
+    assert not network.training
+
+
+def test_a_torchvision_network_takes_a_checkpoint_too(checkpoint):
+    images = torch.zeros(2, 3, 32, 32)
+    state = load("squeezenet1_1", images, seed=3).state_dict()
+    assert same(
+        load("squeezenet1_1", images, weights=checkpoint(saved(state))),
+        load("squeezenet1_1", images, seed=3),
+    )
+
+
+damaged = st.one_of(
+    st.integers(0, len(ZIPPED) - 1).map(lambda end: ZIPPED[:end]),
+    st.integers(0, len(LEGACY) - 1).map(lambda end: LEGACY[:end]),
+    st.binary(max_size=40),
+    st.binary(max_size=20).map(lambda tail: b"\x80\x02" + tail),  # as a pickle begins
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(damaged)
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_checkpoint_is_named_in_one_sentence(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("damaged") / "weights.pt"
+    path.write_bytes(content)
+    assert refusal(weights=str(path)).startswith(f"checkpoint {path} ")
+
+
+def test_a_checkpoint_that_is_missing_is_named():
+    assert refusal(weights="no/such.pt") == "checkpoint no/such.pt does not exist"
+
+
+def test_code_in_a_checkpoint_does_not_run(checkpoint, tmp_path):
+    mark = tmp_path / "ran"
+
+    class Code:
+        def __reduce__(self):
+            return (open, (str(mark), "w"))
+
+    for content in (pickle.dumps(Code(), protocol=2), saved(Code()), saved({"x": Code()})):
+        assert "cannot be read" in refusal(weights=checkpoint(content))
+        assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        wider().state_dict(),
+        {},
+        {"2.weight": 3},
+        {1: 2},
+        [],
+        None,
+        torch.zeros(2),
+        WEIGHTS | {"x": 1},
+    ],
+    ids=["wider", "empty", "number", "key", "list", "none", "tensor", "more"],
+)
+def test_weights_of_another_network_do_not_fit(checkpoint, state):
+    path = checkpoint(saved(state))
+    assert refusal(weights=path).startswith(f"checkpoint {path} does not fit the network: ")
+
+
+def test_an_unknown_classifier_is_told_from_its_neighbours():
+    said = refusal("resnet5")
+    assert said.startswith("factory 'resnet5' is not a classifier of torchvision; near it: resnet")
+    assert "resnet50" in said
+    assert "module:function" in said
+    assert "deeplab" not in refusal("deeplabv3_resnet50").partition("near it")[2]
+
+
+def test_unknown_weights_are_told_with_those_allowed():
+    said = refusal("resnet50", weights="IMAGENET1K_V3")
+    assert said == (
+        "weights 'IMAGENET1K_V3' of resnet50 are unknown; allowed: seeded, a path, "
+        "IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT"
+    )
+
+
+def test_weights_that_cannot_be_downloaded_are_told_with_the_remedy(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(models.torchvision().models, "get_model", offline)
+    said = refusal("resnet50", weights="IMAGENET1K_V1")
+    assert "IMAGENET1K_V1 of resnet50 could not be downloaded (Name or service not known)" in said
+    assert "weights: seeded" in said
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        ("no.such:net", "cannot be imported: No module named 'no'"),
+        (f"{HERE}:missing", "cannot be imported: module 'tests.unit.test_models' has no"),
+        (":small", "cannot be imported: Empty module name"),
+        (".nets:small", "cannot be imported: the 'package' argument"),
+        (f"{HERE}:nothing", "returned NoneType, not a torch Module"),
+    ],
+)
+def test_an_own_factory_that_cannot_be_used_is_named(factory, said):
+    assert refusal(factory).startswith(f"factory {factory!r} {said}")
+
+
+def test_an_error_inside_an_own_factory_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        load(f"{HERE}:broken")
+
+
+def test_an_own_model_has_no_weights_by_name():
+    said = refusal(weights="IMAGENET1K_V1")
+    assert said.endswith("an own model takes `seeded` or the path of a checkpoint")
+
+
+@pytest.mark.parametrize(
+    "network", [nn.Identity(), nn.Flatten(0), nn.LSTM(8, 2, batch_first=True)], ids=type
+)
+def test_a_network_without_a_row_of_logits_is_no_classifier(network):
+    images = torch.zeros(2, 8, 8) if isinstance(network, nn.LSTM) else IMAGES
+    with pytest.raises(UserError, match="the network is no classifier"):
+        models.forward(network, images)
+
+
+def test_images_that_a_network_does_not_take_are_named_by_their_shape():
+    with pytest.raises(UserError, match=r"does not take inputs of shape \(1, 8, 8\): "):
+        load(images=torch.zeros(4, 1, 8, 8))
+
+
+def test_forward_returns_the_logits():
+    network = small()
+    assert torch.equal(models.forward(network, IMAGES), network(IMAGES))
