@@ -1,0 +1,76 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FRAME = """
+import os, subprocess, sys
+from types import SimpleNamespace
+from bitsweep.errors import UserError
+from bitsweep.script import script
+
+with script(SimpleNamespace(rule="compile", log=["logs/deep/compile.log"])):
+    {block}
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a block as a workflow script; return how it ended and what its log holds."""
+
+    def run(block):
+        ended = subprocess.run(
+            [sys.executable, "-c", FRAME.format(block=block)],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.stdout == ""
+        return ended, (tmp_path / "logs/deep/compile.log").read_text()
+
+    return run
+
+
+def test_output_goes_to_the_log_and_none_to_the_terminal(run):
+    ended, log = run("print('out'); print('err', file=sys.stderr)")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert sorted(log.splitlines()) == ["err", "out"]
+
+
+def test_output_of_libraries_and_of_children_does_too(run):
+    ended, log = run(
+        "os.write(1, b'C library\\n');"
+        "subprocess.run([sys.executable, '-c', 'import sys; print(1); print(2, file=sys.stderr)'])"
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert sorted(log.splitlines()) == ["1", "2", "C library"]
+
+
+def test_a_log_of_an_earlier_run_is_replaced(run):
+    run("print('first')")
+    assert run("print('second')")[1] == "second\n"
+
+
+def test_a_user_error_is_one_sentence_on_the_terminal(run):
+    ended, log = run("print('before'); raise UserError('weights w.pt do not exist')")
+    sentence = "Error: compile: weights w.pt do not exist\n"
+    assert (ended.returncode, ended.stderr) == (1, sentence)
+    assert sorted(log.splitlines()) == [sentence.rstrip(), "before"]
+
+
+def test_another_error_has_its_traceback_in_the_log_alone(run):
+    ended, log = run("{}['key']")
+    assert ended.returncode == 1
+    assert ended.stderr == "Error: compile: KeyError: 'key' (see logs/deep/compile.log)\n"
+    assert log.startswith("Traceback (most recent call last):\n")
+    assert "KeyError: 'key'\n" in log
+    assert "SystemExit" not in log
+
+
+def test_a_script_that_exits_keeps_its_status(run):
+    ended, log = run("sys.exit(143)")
+    assert (ended.returncode, ended.stderr, log) == (143, "", "")
