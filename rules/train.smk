@@ -13,7 +13,7 @@ rule train:
             if model.factory == "bitsweep.digits:residual_network"
         )
         or "(?!)",
-    threads: 2
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
