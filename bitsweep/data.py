@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from bitsweep import digits
@@ -111,7 +111,7 @@ def _open(path: Path) -> Image.Image:
         return Image.open(path).convert("RGB")
     except FileNotFoundError as error:
         raise UserError(f"image {path} does not exist") from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Exception as error:  # decoding a damaged file may raise anything
         raise UserError(f"image {path} cannot be read: {error}") from error
 
 
