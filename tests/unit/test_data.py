@@ -1,0 +1,223 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bitsweep import data, digits
+from bitsweep.config import Model
+from bitsweep.errors import UserError
+
+SHAPE = (3, 16, 16)
+COLOURS = {"green": (0, 128, 0), "red": (128, 0, 0)}
+
+
+def settings(**more):
+    return Model.model_validate(
+        {"factory": "any", "input_shape": SHAPE, "images": 4, "calibration_images": 3} | more
+    )
+
+
+def load(**more):
+    return data.load(settings(**more))
+
+
+def refusal(**more):
+    with pytest.raises(UserError) as caught:
+        load(**more)
+    said = str(caught.value)
+    assert "\n" not in said
+    return said
+
+
+def rows(images):
+    return {image.tobytes() for image in images}
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A photo of noise, not square."""
+    path = tmp_path / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five images in each of two classes, of one colour each, its shade telling them apart."""
+    for name, colour in COLOURS.items():
+        (tmp_path / "classes" / name).mkdir(parents=True)
+        for shade in range(5):
+            image = Image.new("RGB", (30, 20), tuple(c and c + shade for c in colour))
+            image.save(tmp_path / "classes" / name / f"{shade}.png")
+    return tmp_path / "classes"
+
+
+@pytest.fixture(params=["photos", "random", "image"])
+def source(request, photo):
+    return str(photo) if request.param == "image" else request.param
+
+
+def test_images_are_as_many_and_as_large_as_asked_for(source):
+    images = load(data=source, input_shape=(3, 16, 24))
+    assert images.calibration.shape == (3, 3, 16, 24)
+    assert images.evaluation.shape == (4, 3, 16, 24)
+    assert images.calibration.dtype == images.evaluation.dtype == np.float32
+    assert images.labels is None
+
+
+def test_images_are_those_of_the_seed(source):
+    first, again, other = (load(data=source, seed=seed) for seed in (5, 5, 6))
+    assert np.array_equal(first.evaluation, again.evaluation)
+    assert np.array_equal(first.calibration, again.calibration)
+    assert not rows(first.evaluation) & rows(other.evaluation)
+
+
+def test_images_all_differ_and_calibration_has_none_of_the_evaluation(source):
+    images = load(data=source)
+    assert len(rows(images.calibration) | rows(images.evaluation)) == 7
+
+
+def test_photos_are_normalized_as_torchvision_trains():
+    images = load(data="photos", images=16)
+    pixels = images.evaluation * np.array([0.229, 0.224, 0.225])[:, None, None]
+    pixels += np.array([0.485, 0.456, 0.406])[:, None, None]
+    assert -1e-6 < pixels.min() < 0.1
+    assert 0.9 < pixels.max() < 1 + 1e-6
+
+
+def test_the_random_state_of_torch_is_left_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    load(data="photos")
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_random_images_are_standard_normal():
+    images = load(data="random", images=64).evaluation
+    assert abs(images.mean()) < 0.02
+    assert abs(images.std() - 1) < 0.02
+
+
+@hypothesis_settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_no_digit_is_calibrated_on_or_evaluated_that_should_not_be(seed):
+    """Training takes the split of the same seed: the evaluation is on what it never saw."""
+    images = load(
+        data="digits", input_shape=(1, 8, 8), images=540, calibration_images=64, seed=seed
+    )
+    split = digits.images(seed)
+    assert rows(images.calibration) <= rows(split["train"])
+    assert np.array_equal(images.evaluation, split["held_out"])
+    assert np.array_equal(images.labels, split["held_out_labels"])
+
+
+def test_digits_have_the_labels_of_their_images():
+    images = load(data="digits", input_shape=(1, 8, 8))
+    split = digits.images(0)
+    assert np.array_equal(images.labels, split["held_out_labels"][:4])
+    assert np.array_equal(images.evaluation, split["held_out"][:4])
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"images": 541}, "digits has 540 held_out images, not 541"),
+        ({"calibration_images": 1258}, "digits has 1257 train images, not 1258"),
+        ({"input_shape": SHAPE}, "digits has input_shape [1, 8, 8], not [3, 16, 16]"),
+    ],
+)
+def test_what_the_digits_do_not_have_is_named(more, said):
+    assert refusal(**{"data": "digits", "input_shape": (1, 8, 8)} | more) == said
+
+
+def test_photos_have_three_channels(source):
+    if source == "random":
+        assert load(data=source, input_shape=(5, 8, 8)).evaluation.shape[1] == 5
+    else:
+        said = refusal(data=source, input_shape=(1, 16, 16))
+        assert said == f"data {source!r} has 3 channels, input_shape [1, 16, 16] 1"
+
+
+def test_an_image_of_any_mode_serves(tmp_path):
+    for mode in ("L", "RGBA", "P", "1", "CMYK"):
+        path = tmp_path / f"{mode}.tiff"
+        Image.new(mode, (40, 30), 1).save(path)
+        assert np.isfinite(load(data=str(path)).evaluation).all()
+
+
+def test_an_image_that_does_not_exist_is_named():
+    assert refusal(data="no/such.jpg") == "image no/such.jpg does not exist"
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tiff", "webp", "ppm"])
+def test_an_image_cut_off_anywhere_is_named(photo, tmp_path, suffix):
+    path = tmp_path / f"image.{suffix}"
+    Image.open(photo).save(path)
+    whole = path.read_bytes()
+    for end in (*range(20), *np.linspace(20, len(whole) // 2, 20, dtype=int)):
+        path.write_bytes(whole[:end])
+        assert refusal(data=str(path)).startswith(f"image {path} cannot be read: ")
+
+
+def test_an_image_too_large_to_decode_is_named(photo, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert refusal(data=str(photo)).startswith(f"image {photo} cannot be read: Image size (2400")
+
+
+def test_a_text_is_no_image(tmp_path):
+    path = tmp_path / "image.png"
+    path.write_text("not an image")
+    assert refusal(data=str(path)).startswith(f"image {path} cannot be read: ")
+
+
+def test_a_folder_gives_each_image_the_label_of_its_class(folder):
+    """Classes are numbered by name: green is 0, red is 1."""
+    images = load(data=str(folder), images=6, calibration_images=4)
+    assert len(rows(images.calibration) | rows(images.evaluation)) == 10
+    assert images.labels.dtype == np.int64
+    red, green = images.evaluation[:, 0, 8, 8], images.evaluation[:, 1, 8, 8]
+    assert (images.labels == (red > green)).all()
+    assert set(images.labels) == {0, 1}
+
+
+def test_a_folder_is_drawn_from_by_the_seed(folder):
+    first, again, other = (load(data=str(folder), seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.evaluation, again.evaluation)
+    assert np.array_equal(first.labels, again.labels)
+    assert not np.array_equal(first.evaluation, other.evaluation)
+
+
+def test_the_centre_of_an_image_is_what_is_seen(folder):
+    """A white frame, a tenth of the shorter edge wide, is cropped away but for its blur."""
+    for path in folder.rglob("*.png"):
+        image = Image.new("RGB", (300, 200), "white")
+        image.paste("black", (60, 20, 240, 180))
+        image.save(path)
+    images = load(data=str(folder)).evaluation
+    black = (0 - 0.485) / 0.229
+    assert images[:, 0, 2:-2, 2:-2].max() == pytest.approx(black)
+
+
+def test_a_folder_with_too_few_images_says_how_many(folder):
+    assert refusal(data=str(folder), images=8) == (
+        f"data {folder} has 10 images, not the 11 that calibration_images and images add up to"
+    )
+
+
+def test_a_folder_without_classes_is_named(tmp_path, photo):
+    said = f"data {tmp_path}: not a folder with a folder of images per class"
+    assert refusal(data=str(tmp_path)) == said
+    (tmp_path / "empty").mkdir()
+    assert refusal(data=str(tmp_path)) == said
+
+
+def test_a_damaged_image_in_a_folder_is_named(folder):
+    damaged = folder / "red" / "3.png"
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    assert refusal(data=str(folder), images=7).startswith(f"image {damaged} cannot be read: ")
