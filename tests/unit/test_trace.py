@@ -1,0 +1,156 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bitsweep.config import Model
+from bitsweep.errors import UserError
+from bitsweep.trace import trace
+
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+
+HERE = "tests.unit.test_trace"
+SHAPE = (3, 16, 16)
+NAMES = {
+    "torchscript": "torchscript.pt",
+    "exported": "exported.pt2",
+    "calibration": "calibration.npz",
+    "reference": "reference.npz",
+    "description": "model.json",
+}
+
+
+def small(classes=5):
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, classes),
+    )
+
+
+def overflowing():
+    network = small()
+    nn.init.constant_(network[-1].bias, float("inf"))
+    return network
+
+
+def digits_of_nine():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 9))
+
+
+def digits_of_ten():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def settings(**more):
+    return Model.model_validate(
+        {
+            "factory": f"{HERE}:small",
+            "data": "random",
+            "input_shape": SHAPE,
+            "images": 20,
+            "calibration_images": 4,
+        }
+        | more
+    )
+
+
+def traced(folder, **more):
+    outputs = {name: str(folder / file) for name, file in NAMES.items()}
+    trace("net", settings(**more), outputs)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return traced(tmp_path_factory.mktemp("traced"))
+
+
+def test_there_are_images_and_an_answer_to_each(folder):
+    reference = np.load(folder / "reference.npz")
+    assert {key: reference[key].shape for key in reference} == {
+        "input": (20, *SHAPE),
+        "output": (20, 5),
+    }
+    assert reference["output"].dtype == np.float32
+    assert np.load(folder / "calibration.npz")["input"].shape == (4, *SHAPE)
+
+
+def saved_network(folder, kind):
+    if kind == "torchscript":
+        return torch.jit.load(folder / "torchscript.pt")
+    return torch.export.load(folder / "exported.pt2").module()
+
+
+@pytest.mark.parametrize("kind", ["torchscript", "exported"])
+def test_what_is_saved_gives_the_reference_answers_an_image_at_a_time(folder, kind):
+    network, reference = saved_network(folder, kind), np.load(folder / "reference.npz")
+    with torch.no_grad():
+        answers = [network(torch.from_numpy(image[None]))[0] for image in reference["input"]]
+    np.testing.assert_allclose(torch.stack(answers), reference["output"], rtol=1e-5, atol=1e-6)
+    assert np.ptp(reference["output"], axis=0).min() > 0.01
+
+
+def test_the_description_says_what_the_model_is(folder):
+    assert json.loads((folder / "model.json").read_text()) == {
+        "model": "net",
+        "factory": f"{HERE}:small",
+        "weights": "seeded",
+        "trained": False,
+        "parameters": 4 * 3 * 9 + 2 * 4 + 4 * 5 + 5,
+        "input_shape": [3, 16, 16],
+        "classes": 5,
+        "images": 20,
+        "labelled": False,
+        "data": "random",
+    }
+
+
+def test_the_program_does_not_carry_the_images_along(folder, tmp_path):
+    more = traced(tmp_path, images=120)
+    sizes = [(where / "exported.pt2").stat().st_size for where in (folder, more)]
+    assert abs(sizes[1] - sizes[0]) < 4 * np.prod(SHAPE)
+
+
+def test_a_model_with_a_checkpoint_counts_as_trained(tmp_path):
+    weights = tmp_path / "weights.pt"
+    torch.save(small().state_dict(), weights)
+    description = json.loads((traced(tmp_path, weights=str(weights)) / "model.json").read_text())
+    assert description["trained"]
+    assert description["weights"] == str(weights)
+
+
+DIGITS = {"data": "digits", "input_shape": (1, 8, 8), "images": 100}
+
+
+def test_labels_go_with_the_reference(tmp_path):
+    traced(tmp_path, factory=f"{HERE}:digits_of_ten", **DIGITS)
+    reference = np.load(tmp_path / "reference.npz")
+    assert reference["label"].shape == (100,)
+    assert json.loads((tmp_path / "model.json").read_text())["labelled"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"factory": f"{HERE}:overflowing"}, "model net: PyTorch's own answers are not finite"),
+        (
+            {"factory": f"{HERE}:digits_of_nine", **DIGITS},
+            "data digits has more classes than the 9 outputs of net",
+        ),
+        ({"input_shape": (2, 16, 16)}, "the network does not take inputs of shape (2, 16, 16): "),
+        ({"factory": "torch.nn:Identity"}, "the network is no classifier"),
+    ],
+)
+def test_what_cannot_be_traced_is_said_in_a_sentence(tmp_path, more, said):
+    with pytest.raises(UserError) as caught:
+        traced(tmp_path, **more)
+    assert str(caught.value).startswith(said)
+    assert not list(Path(tmp_path).glob("*.npz"))
