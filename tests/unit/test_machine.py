@@ -162,6 +162,12 @@ def test_cores_without_any_control_group(four_cores, tmp_path):
     assert cores_allowed(tmp_path / "none", tmp_path / "none") == 4
 
 
+@pytest.mark.parametrize(("given_to_it", "threads"), [(1, 1), (3, 3), (4, 4), (64, 4)])
+def test_a_job_runs_no_more_threads_than_there_are_cores(monkeypatch, given_to_it, threads):
+    monkeypatch.setattr(machine, "cores_allowed", lambda: 4)
+    assert machine.usable(given_to_it) == threads
+
+
 def test_describe():
     described = machine.describe()
     assert json.loads(json.dumps(described, allow_nan=False)) == described
