@@ -45,11 +45,12 @@ def run(
     """Run `command` with its output appended to `log`, and wait for it.
 
     The child leads a process group of its own, which is killed as a whole: at a limit, when this
-    process is interrupted, and for what the child left running. `peak_rss_bytes` is that of the
-    largest single process, the memory limit that of all together (proportional set size, so that
-    pages shared by forked workers count once).
+    process is interrupted or its parent is gone, and for what the child left running.
+    `peak_rss_bytes` is that of the largest single process, the memory limit that of all together
+    (proportional set size, so that pages shared by forked workers count once).
     """
     start = time.monotonic()
+    parent = os.getppid()
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(command),
@@ -64,6 +65,9 @@ def run(
     previous = signal.signal(signal.SIGTERM, _exit)
     try:
         while process.poll() is None:
+            # A killed Snakemake leaves its jobs running: what they would write, a new one does.
+            if os.getppid() != parent:
+                raise SystemExit("the parent process is gone")
             if time.monotonic() - start > limits.seconds:
                 killed_for = "timeout"
             elif _memory_exceeds(process.pid, limits.memory_bytes):
