@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,14 +37,16 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 @contextmanager
-def staging_directory(beside: Path | str) -> Iterator[Path]:
-    """Yield an empty directory on the file system of `beside`, removed afterwards.
+def staging_directory(path: Path | str) -> Iterator[Path]:
+    """Yield an empty directory beside `path`, for what becomes of it, removed afterwards.
 
     What is written there reaches its final name by a rename, which is atomic within a file system.
+    The directory's name is that of `path`, so that what a killed process left there is removed.
     """
-    beside = Path(beside)
-    beside.mkdir(parents=True, exist_ok=True)
-    directory = Path(tempfile.mkdtemp(prefix=".staging-", dir=beside))
+    path = Path(path)
+    directory = path.with_name(f".{path.name}.staging")
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
     try:
         yield directory
     finally:

@@ -49,7 +49,7 @@ class Stage:
             return
         verify(before, reads)
         start = time.monotonic()
-        with staging_directory(Path(self.outcome).parent) as directory:
+        with staging_directory(self.outcome) as directory:
             staged = {name: str(directory / Path(p).name) for name, p in self.artifacts.items()}
             result = work(staged)
             seconds = time.monotonic() - start

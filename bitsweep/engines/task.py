@@ -66,7 +66,7 @@ def run(
     signal sent from outside.
     """
     log = Path(log)
-    with staging_directory(log.parent) as directory:
+    with staging_directory(log) as directory:
         request, reply, under_way = (directory / n for n in ("request", "reply", "under_way"))
         request.write_text(
             json.dumps(

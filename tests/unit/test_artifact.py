@@ -28,8 +28,18 @@ def test_replacing_makes_the_folder(tmp_path):
     assert (tmp_path / "a" / "b" / "file.txt").read_text(encoding="utf-8") == "é"
 
 
-def test_staging_directory_is_beside_and_goes_away(tmp_path):
-    with staging_directory(tmp_path / "stage") as directory:
+def test_a_staging_directory_is_beside_and_goes_away(tmp_path):
+    with staging_directory(tmp_path / "stage" / "quantize.json") as directory:
         assert directory.parent == tmp_path / "stage"
         (directory / "file").touch()
-    assert not directory.exists()
+    assert list((tmp_path / "stage").iterdir()) == []
+
+
+def test_what_a_killed_process_left_in_its_staging_directory_is_removed(tmp_path):
+    with staging_directory(tmp_path / "quantize.json") as left:
+        pass
+    left.mkdir()
+    (left / "half").touch()
+    with staging_directory(tmp_path / "quantize.json") as directory:
+        assert list(directory.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
