@@ -106,7 +106,10 @@ def test_batch_norm_has_the_statistics_of_the_calibration_images():
 
 
 def normed():
-    return nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    """A network that has statistics of other images already."""
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network(torch.arange(4 * 3 * 64.0).reshape(4, 3, 8, 8))
+    return network
 
 
 @pytest.mark.parametrize("content", [ZIPPED, LEGACY, saved({"epoch": 3, "state_dict": WEIGHTS})])
