@@ -47,6 +47,8 @@ rule all:
     input:
         TABLES,
         PLOTS,
+        # Asked for, so that what a failed job or its user removed is made again.
+        experiment_outcomes,
 
 
 onsuccess:
