@@ -1,4 +1,5 @@
 import re
+from math import ceil
 from pathlib import Path
 
 from bitsweep.config import BASELINE
@@ -37,7 +38,7 @@ LOGS = "results/logs/"
 ENGINE = ".engines/{engine}/engine.json"
 
 # What one TVM process may use, and what its job needs beside it.
-LIMIT_SECONDS = CONFIG.limits.seconds
+LIMIT_SECONDS = ceil(CONFIG.limits.seconds)  # resources are whole numbers
 LIMIT_MB = CONFIG.limits.memory_mb
 JOB_MB = LIMIT_MB + 1000
 JOB_MINUTES = int(LIMIT_SECONDS / 60) + 5
