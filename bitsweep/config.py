@@ -120,7 +120,7 @@ class Model(_Section):
     input_shape: tuple[
         Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
     ] = (3, 224, 224)
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     images: Annotated[int, Field(ge=1)] = 64
     calibration_images: Annotated[int, Field(ge=1)] = 16
 
@@ -154,7 +154,7 @@ class Benchmark(_Section):
     runs: Annotated[int, Field(ge=1)] = 30
     warmup: Annotated[int, Field(ge=0)] = 3
     budget_seconds: Annotated[float, Field(gt=0)] = 60.0
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
 class Limits(_Section):

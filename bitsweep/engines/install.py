@@ -41,7 +41,7 @@ def install(
         "probe",
         inputs={},
         outputs={"versions": str(versions)},
-        settings={},
+        settings={"python_path": paths[0]},
         limits=_PROBE_LIMITS,
         threads=1,
         log=log,

@@ -211,7 +211,8 @@ def test_a_kill_from_outside_is_no_outcome(folder, monkeypatch):
 
 def test_two_tvms_stay_apart(tmp_path):
     """This process's TVM is another than the engine's, and neither sees the other's files."""
-    relay.run("probe", tmp_path, outputs={"versions": "versions.json"})
+    path = str(relay.engine().python_path[0])
+    relay.run("probe", tmp_path, outputs={"versions": "versions.json"}, python_path=path)
     assert json.loads((tmp_path / "versions.json").read_text())["tvm"].startswith("0.16")
     code = "import sys, tvm; print(tvm.__version__, [m for m in sys.modules if 'relay' in m])"
     own = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

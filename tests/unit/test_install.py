@@ -80,6 +80,12 @@ def test_a_tvm_without_relay_is_refused_by_its_version(tmp_path):
     )
 
 
+def test_a_directory_without_a_tvm_is_refused(tmp_path):
+    """The environment's own TVM, which would be found after it, must not serve instead."""
+    (tmp_path / "empty").mkdir()
+    assert "there is no package tvm in that directory" in refusal(tmp_path / "empty", tmp_path)
+
+
 def test_what_a_tvm_prints_is_not_taken_for_its_error(site, tmp_path):
     write(site / "tvm" / "__init__.py", TVM + "print('a warning')")
     (site / "tvm" / "relay" / "quantize.py").unlink()
