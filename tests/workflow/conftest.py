@@ -1,0 +1,28 @@
+import pytest
+
+from tests.workflow.checkout import Checkout
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory):
+    """A copy of the sources, nothing run; no test may leave results in it."""
+    return Checkout.of_the_repository(tmp_path_factory.mktemp("bare") / "bit sweep")
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory):
+    """A copy with `config/test.yaml` run to its end, not to be changed, and what it printed."""
+    checkout = Checkout.of_the_repository(tmp_path_factory.mktemp("sweep") / "bit sweep")
+    return checkout, checkout.done()
+
+
+@pytest.fixture(scope="session")
+def finished(sweep):
+    """The copy of `sweep` alone."""
+    return sweep[0]
+
+
+@pytest.fixture
+def digits(finished, tmp_path):
+    """A finished copy for one test to change, with the results of the digits only."""
+    return finished.copy(tmp_path / "bit sweep", without=("resnet18",))

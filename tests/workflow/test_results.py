@@ -1,0 +1,243 @@
+"""What one run of `config/test.yaml` leaves."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bitsweep import machine, outcome, tables
+from tests.workflow.checkout import CORES, DIGITS
+
+MODELS = ("digits", "resnet18")
+PRECISIONS = ("float32", "int8", "int4", "int2", "int1")
+OK = ("float32", "int8", "int1")
+EXPERIMENT_FILES = {
+    "quantize": ("quantized.ir", "quantized.params", "quantized.txt"),
+    "compile": ("objects.tar", "module.ll", "module.s"),
+    "export": ("module.so",),
+    "benchmark": ("samples.csv", "latency.json"),
+    "evaluate": ("outputs.npz", "quality.json"),
+    "inspect": ("code.json",),
+}
+TRACE = ("torchscript.pt", "exported.pt2", "calibration.npz", "reference.npz", "model.json")
+IMPORT = ("imported.ir", "imported.params", "imported.txt")
+PLOTS = ("latency", "accuracy", "size", "dtypes", "outcomes")
+# Where the journey ends, and with what.
+BROKEN = {
+    "int4": (
+        "compile",
+        "CodeGenLLVM::BufferAccessHelper",
+        "src/target/llvm/codegen_llvm.cc",
+        "Check failed: value_dtype.bits() >= 8 (4 vs. 8)",
+    ),
+    "int2": (
+        "quantize",
+        "GetVectorBytes",
+        "include/tvm/runtime/data_type.h",
+        "Check failed: data_bits % 8 == 0U (2 vs. 0)",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def summary(finished):
+    table = tables.read_summary(finished.path("results/tables/summary.csv"))
+    return table.set_index(["model", "precision"])
+
+
+def stages(model, precision):
+    """The stages of an experiment with the folder and the names of their artifacts."""
+    yield "trace", model, TRACE
+    yield "import", f"{model}/relay", IMPORT
+    for stage, names in EXPERIMENT_FILES.items():
+        yield stage, f"{model}/relay/cpu/{precision}", names
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_stage_leaves_its_outcome_and_its_artifacts(finished, model, precision):
+    broken = BROKEN.get(precision, (None,))[0]
+    reached = True
+    for stage, folder, names in stages(model, precision):
+        left = finished.outcome(f"{folder}/{stage}")
+        state = "failed" if stage == broken else "ok" if reached else "skipped"
+        reached = reached and stage != broken
+        assert (left.stage, left.state) == (stage, state)
+        assert left.skipped_by == (broken if state == "skipped" else None)
+        assert str(left.experiment) == folder
+        files = [finished.path(f"results/{folder}/{name}") for name in names]
+        if state == "ok":
+            recorded = {finished.path(a.path): (a.size_bytes, a.sha256) for a in left.artifacts}
+            assert recorded == {
+                finished.path(a.path): (a.size_bytes, a.sha256) for a in outcome.describe(files)
+            }
+            assert all(path.stat().st_size > 0 for path in files)
+        else:
+            assert left.artifacts == ()
+            assert [path.stat().st_size for path in files] == [0] * len(files)
+
+
+@pytest.mark.parametrize("precision", BROKEN)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_failure_names_its_place_in_tvm(finished, summary, model, precision):
+    stage, function, file, message = BROKEN[precision]
+    error = finished.outcome(f"{model}/relay/cpu/{precision}/{stage}").error
+    assert (error.kind, error.function, error.file) == ("exception", function, file)
+    assert error.line > 0
+    assert error.message.startswith(message)
+    assert "seconds in TVM" not in error.message
+    assert function in finished.path(error.log).read_text()
+    row = summary.loc[model, precision]
+    assert (row["state"], row["failed_stage"]) == ("failed", stage)
+
+
+def test_nothing_is_left_but_what_the_rules_declare(finished):
+    declared = {
+        finished.path(f"results/{folder}/{name}")
+        for model in MODELS
+        for precision in PRECISIONS
+        for stage, folder, names in stages(model, precision)
+        for name in (f"{stage}.json", *names)
+    }
+    declared |= {finished.path(f"results/digits/{n}") for n in ("weights.pt", "training.json")}
+    found = {
+        path
+        for model in MODELS
+        for path in finished.path(f"results/{model}").rglob("*")
+        if path.is_file()
+    }
+    assert found == declared
+    assert not [p for p in finished.path("results").rglob("*") if p.name.startswith(".")]
+
+
+def test_tables_agree_and_plots_are_images(finished, summary):
+    folder = finished.path("results/tables")
+    parquet = tables.read_summary(folder / "summary.parquet").set_index(["model", "precision"])
+    pd.testing.assert_frame_equal(parquet, summary)
+    assert list(summary.index) == [(m, p) for m in MODELS for p in PRECISIONS]
+    failures = pd.read_csv(folder / "failures.csv")
+    assert list(zip(failures["model"], failures["precision"], failures["stage"], strict=True)) == [
+        (model, precision, stage) for model in MODELS for precision, (stage, *_) in BROKEN.items()
+    ]
+    markdown = (folder / "summary.md").read_text()
+    assert markdown.count("**failed@compile**") == len(MODELS)
+    for plot in PLOTS:
+        with Image.open(finished.path(f"results/plots/{plot}.png")) as image:
+            image.load()
+            assert (image.format, min(image.size) > 200) == ("PNG", True)
+
+
+def test_float32_answers_as_pytorch_and_one_bit_no_longer_depends_on_the_input(summary):
+    for model in MODELS:
+        baseline = summary.loc[model, "float32"]
+        assert baseline["sqnr_db"] > 80
+        assert baseline["top1_agreement"] == 1
+        assert not baseline["degenerate"]
+        assert summary.loc[model, "int1"]["degenerate"]
+        assert not summary.loc[model, "int8"]["degenerate"]
+    accuracy = summary.loc["digits"]["top1_accuracy"]
+    assert accuracy["float32"] >= 0.98
+    assert accuracy["int8"] >= 0.95
+    assert summary.loc["resnet18"]["top1_accuracy"].isna().all()
+
+
+def test_int8_is_smaller_and_computes_in_int8(summary):
+    for model in MODELS:
+        int8, float32 = summary.loc[model, "int8"], summary.loc[model, "float32"]
+        assert int8["module_size_bytes"] < float32["module_size_bytes"]
+        assert int8["llvm_i8"] > 2 * float32["llvm_i8"]
+
+
+def test_every_sample_is_kept(finished):
+    for model in MODELS:
+        for precision in OK:
+            folder = finished.path(f"results/{model}/relay/cpu/{precision}")
+            samples = pd.read_csv(folder / "samples.csv")
+            latency = json.loads((folder / "latency.json").read_text())
+            assert len(samples) == 2 * latency["inputs"] * latency["runs_per_input"]
+            assert (latency["inputs"], latency["runs_per_input"]) == (4, 6)
+            assert (samples["milliseconds"] > 0).all()
+            per_module = samples.groupby("module")["milliseconds"]
+            assert per_module.count().to_dict() == {"baseline": 24, "candidate": 24}
+            median = np.median(per_module.get_group("candidate"))
+            assert latency["latency"]["median_ms"] == pytest.approx(median)
+
+
+def test_the_benchmark_has_the_machine_to_itself(finished, summary):
+    assert summary["threads"].dropna().between(1, min(CORES, machine.cores_allowed())).all()
+    jobs = intervals(finished)
+    benchmarks = [log for log in jobs if log.endswith("/benchmark.log")]
+    assert len(benchmarks) == len(MODELS) * len(PRECISIONS)
+    for alone in benchmarks:
+        start, end = jobs.pop(alone)
+        assert not [log for log, (s, e) in jobs.items() if s < end and start < e]
+
+
+def intervals(finished):
+    """When each job, by its log, started and ended, as Snakemake records it with each file."""
+    folder = finished.path(".snakemake/metadata")
+    records = [json.loads(path.read_text()) for path in folder.rglob("*") if path.is_file()]
+    return {record["log"][0]: (record["starttime"], record["endtime"]) for record in records}
+
+
+def test_the_terminal_tells_each_failure_in_a_line_and_nothing_of_tvms_stack(sweep):
+    output = sweep[1].output
+    _, end = output.split("steps (100%) done")
+    failures = [line for line in end.splitlines() if " failed@" in line]
+    assert [line.split(": ", 2)[0] for line in failures] == [
+        f"{model}/relay/cpu/{precision} failed@{stage}"
+        for model in MODELS
+        for precision, (stage, *_) in BROKEN.items()
+    ]
+    for line in failures:
+        _, function, file, message = BROKEN[line.split()[0].rsplit("/", 1)[1]]
+        assert f"{function} ({file}:" in line
+        assert message in line
+    assert output.count(" failed@") == len(failures)
+    for noise in ("Traceback", "Stack trace", "TVMError", "tvm::", "Warning"):
+        assert noise not in output
+
+
+def test_a_failed_experiment_is_no_error_of_a_job(sweep):
+    assert sweep[1].errors() == []
+
+
+def test_check_accepts_what_is_expected(finished):
+    finished.done("check")
+
+
+def test_check_names_what_is_not_as_expected(finished):
+    expect = [
+        {"precision": "int8", "outcome": "failed@compile"},
+        {"precision": "int4", "outcome": "failed@compile"},
+        {"precision": "int1", "outcome": "degenerate"},
+    ]
+    ended = finished.run("check", config={"expect": expect})
+    assert ended.returncode != 0
+    (sentence,) = ended.errors()
+    assert sentence.startswith("Error: check: 4 of 10 experiments are not as expected: ")
+    for model in MODELS:
+        assert f"{model}/relay/cpu/int8 is ok, expected failed@compile" in sentence
+        assert f"{model}/relay/cpu/int2 is failed@quantize, expected ok" in sentence
+
+
+def test_the_report_shows_tables_and_plots_without_a_network(digits):
+    nowhere = "http://127.0.0.1:9"
+    digits.done(
+        "--report",
+        "report.html",
+        config=DIGITS,
+        http_proxy=nowhere,
+        https_proxy=nowhere,
+        all_proxy=nowhere,
+    )
+    report = digits.path("report.html").read_text()
+    for plot in PLOTS:
+        assert f"results/plots/{plot}.png" in report
+        assert f'"plot": "{plot}"' in report
+    for name in ("summary.csv", "summary.parquet", "summary.md", "failures.csv"):
+        assert f"results/tables/{name}" in report
+    for told in ('"Plots"', '"Tables"', "Median latency of one image", "One row for each of the 5"):
+        assert told in report
