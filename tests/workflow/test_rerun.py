@@ -1,0 +1,126 @@
+"""What runs again after each kind of change, and nothing else."""
+
+import pytest
+from PIL import Image
+
+from bitsweep.outcome import STAGES
+from tests.workflow.checkout import DIGITS
+
+MODELS = ("digits", "resnet18")
+PRECISIONS = ("float32", "int8", "int4", "int2", "int1")
+STAGES_OF_AN_EXPERIMENT = STAGES[2:]
+AT_THE_END = {"aggregate tables", "plots plots"}
+INT8 = "results/digits/relay/cpu/int8"
+
+
+def experiments(models=MODELS, precisions=PRECISIONS, stages=STAGES_OF_AN_EXPERIMENT, target="cpu"):
+    return {
+        f"{stage} {model}/relay/{target}/{precision}"
+        for model in models
+        for precision in precisions
+        for stage in stages
+    }
+
+
+def whole(model):
+    return {f"trace {model}", f"import {model}/relay"} | experiments([model]) | AT_THE_END
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, set()),
+        ({"limits": {"seconds": 999}}, set()),
+        ({"precisions": {"int8": {"bits": 7}}}, experiments(precisions=["int8"]) | AT_THE_END),
+        ({"precisions": {"int4_in_int8": {"bits": 3}}}, set()),
+        ({"benchmark": {"runs": 9}}, experiments(stages=["benchmark"]) | AT_THE_END),
+        ({"models": {"resnet18": {"seed": 1}}}, whole("resnet18")),
+        ({"models": {"digits": {"seed": 1}}}, {"train digits"} | whole("digits")),
+        ({"models": {"digits": {"images": 100}}}, whole("digits")),
+        ({"models": {"digits": {"data": "random"}}}, whole("digits")),
+        ({"targets": {"cpu": {"cpu": "x86-64"}}}, experiments() | AT_THE_END),
+        (DIGITS, AT_THE_END),
+        ({"sweep": {"precisions": ["float32", "int4", "int2", "int1"]}}, AT_THE_END),
+        (
+            {"sweep": {"precisions": [*PRECISIONS, "int4_in_int8"]}},
+            experiments(precisions=["int4_in_int8"]) | AT_THE_END,
+        ),
+        (
+            {"targets": {"old": {"cpu": "x86-64"}}, "sweep": {"targets": ["cpu", "old"]}},
+            experiments(target="old") | AT_THE_END,
+        ),
+    ],
+    ids=[
+        "nothing",
+        "limits",
+        "bits of a precision",
+        "bits of a precision not swept",
+        "benchmark",
+        "seed of a torchvision model",
+        "seed of the digits",
+        "images",
+        "data",
+        "target",
+        "a model less",
+        "a precision less",
+        "a precision more",
+        "a target more",
+    ],
+)
+def test_a_changed_config_makes_stale_what_depends_on_it(finished, config, expected):
+    assert finished.stale(config=config) == expected
+
+
+def test_nothing_to_do_is_said(finished):
+    assert "Nothing to be done" in finished.done("-n").output
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        # The commands that the README gives.
+        (
+            ["--forcerun", f"{INT8}/quantize.json"],
+            experiments(["digits"], ["int8"]) | AT_THE_END,
+        ),
+        (
+            ["--forcerun", "evaluate"],
+            experiments(stages=["evaluate"]) | AT_THE_END,
+        ),
+        (["--", "results/plots/latency.png"], set()),
+    ],
+    ids=["one precision", "one rule", "one plot"],
+)
+def test_a_part_runs_again_on_demand(finished, options, expected):
+    assert finished.stale(*options) == expected
+
+
+@pytest.mark.parametrize(
+    ("deleted", "again"),
+    [
+        ("quantize.json", STAGES_OF_AN_EXPERIMENT),
+        ("export.json", ("export", "benchmark", "evaluate", "inspect")),
+        ("latency.json", ("benchmark",)),
+    ],
+)
+def test_what_was_deleted_is_made_again_with_what_follows(digits, deleted, again):
+    digits.path(f"{INT8}/{deleted}").unlink()
+    expected = experiments(["digits"], ["int8"], again) | AT_THE_END
+    assert digits.stale(config=DIGITS) == expected
+
+
+def test_an_edited_script_runs_again_with_what_follows(digits):
+    with digits.path("workflow_scripts/evaluate.py").open("a") as script:
+        script.write("print('edited')\n")
+    expected = experiments(["digits"], stages=["evaluate"]) | AT_THE_END
+    assert digits.stale(config=DIGITS) == expected
+
+
+def test_one_plot_is_a_target(digits):
+    plot = digits.path("results/plots/latency.png")
+    plot.unlink()
+    before = digits.path("results/plots/size.png").stat().st_mtime_ns
+    digits.done("results/plots/latency.png", config=DIGITS)
+    with Image.open(plot) as image:
+        image.load()
+    assert digits.path("results/plots/size.png").stat().st_mtime_ns == before
