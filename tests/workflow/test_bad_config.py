@@ -1,0 +1,52 @@
+"""A bad config is refused before any job starts, in one line that says what is allowed."""
+
+import pytest
+
+CASES = {
+    "precision": (
+        {"sweep": {"precisions": ["float32", "int3"]}},
+        "sweep.precisions = 'int3' is unknown; allowed: float32, int8, int4",
+    ),
+    "model": (
+        {"sweep": {"models": ["resnet81"]}},
+        "sweep.models = 'resnet81' is unknown; allowed: digits, resnet18, resnet50",
+    ),
+    "engine": ({"sweep": {"engines": ["relya"]}}, "sweep.engines = 'relya' is unknown; allowed: "),
+    "target": ({"sweep": {"targets": ["gpu"]}}, "sweep.targets = 'gpu' is unknown; allowed: cpu"),
+    "section": ({"benchmarks": {}}, "benchmarks is not a known key; allowed: sweep, models, "),
+    "key": (
+        {"models": {"digits": {"image": 3}}},
+        "models.digits.image is not a known key; allowed: factory, weights, data, input_shape",
+    ),
+    "no bits": (
+        {"precisions": {"int8": {"bits": 0}}},
+        "precisions.int8.bits = 0: input should be greater than or equal to 1",
+    ),
+    "negative bits": (
+        {"precisions": {"int8": {"bits": -8}}},
+        "precisions.int8.bits = -8: input should be greater than or equal to 1",
+    ),
+    "wide bits": (
+        {"precisions": {"int4": {"bits": 8}}},
+        "8 bits do not fit into int4",
+    ),
+    "name for a shell": (
+        {"models": {"a; touch pwned": {"factory": "resnet18"}}},
+        "'a; touch pwned': a name has letters, digits",
+    ),
+    "target for a shell": (
+        {"targets": {"cpu": {"cpu": "$(touch pwned)"}}},
+        "targets.cpu.cpu = '$(touch pwned)': string should match",
+    ),
+}
+
+
+@pytest.mark.parametrize(("config", "sentence"), CASES.values(), ids=CASES)
+def test_a_bad_config_is_refused_in_a_line(bare, config, sentence):
+    ended = bare.run(config=config)
+    assert ended.returncode != 0
+    (told,) = [line for line in ended.output.splitlines() if line.startswith("config: ")]
+    assert sentence in told
+    assert "Traceback" not in ended.output
+    assert not bare.path("results").exists()
+    assert not bare.path("pwned").exists()
