@@ -160,7 +160,7 @@ class Benchmark(_Section):
 class Limits(_Section):
     """What one TVM process may use; beyond it the stage is a failed outcome."""
 
-    seconds: Annotated[float, Field(gt=0)] = 1800.0
+    seconds: Annotated[int, Field(ge=1)] = 1800
     memory_mb: Annotated[int, Field(ge=1)] = 8192
 
 

@@ -1,5 +1,4 @@
 import re
-from math import ceil
 from pathlib import Path
 
 from bitsweep.config import BASELINE
@@ -38,10 +37,10 @@ LOGS = "results/logs/"
 ENGINE = ".engines/{engine}/engine.json"
 
 # What one TVM process may use, and what its job needs beside it.
-LIMIT_SECONDS = ceil(CONFIG.limits.seconds)  # resources are whole numbers
+LIMIT_SECONDS = CONFIG.limits.seconds
 LIMIT_MB = CONFIG.limits.memory_mb
 JOB_MB = LIMIT_MB + 1000
-JOB_MINUTES = int(LIMIT_SECONDS / 60) + 5
+JOB_MINUTES = LIMIT_SECONDS // 60 + 5
 
 # More than any machine has: Snakemake scales it down to all cores, so that nothing runs beside.
 WHOLE_MACHINE = 4096

@@ -13,7 +13,7 @@ LAST = ("benchmark", "evaluate", "inspect")
 @pytest.mark.parametrize(
     ("limits", "kind", "message"),
     [
-        ({"seconds": 0.5}, "timeout", "stopped after 1 s"),
+        ({"seconds": 1}, "timeout", "stopped after 1 s"),
         ({"memory_mb": 40}, "memory", "stopped above 40 MiB"),
     ],
 )
