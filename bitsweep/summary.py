@@ -51,7 +51,7 @@ def _table(group: pd.DataFrame) -> str:
             "speed-up": _interval(row, "speedup_vs_float32", "speedup_low", ".2f"),
             "top-1 accuracy": _figure(row["top1_accuracy"], ".1%"),
             "agreement with PyTorch": _figure(row["top1_agreement"], ".1%"),
-            "SQNR, dB": _figure(row["sqnr_db"], ".1f"),
+            "SQNR, dB": _figure(row["sqnr_db"], "z.1f"),
             "module, MB": _figure(row["module_size_bytes"] / 1e6, "#.3g"),
             "of float32": _figure(row["size_vs_float32"], ".2f"),
             "note": _note(row),

@@ -77,7 +77,7 @@ def _figures(row: pd.Series, column: str) -> tuple[str, str]:
     share = f"{row[column]:.1%}"
     if row["exact"]:
         return share, "exact"
-    return share, "" if row["sqnr_db"] is pd.NA else f"{row['sqnr_db']:.1f} dB".replace("-", "−")
+    return share, "" if row["sqnr_db"] is pd.NA else f"{row['sqnr_db']:z.1f} dB".replace("-", "−")
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
