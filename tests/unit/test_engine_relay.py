@@ -89,13 +89,17 @@ def compile_(folder, **more):
     )
 
 
+def link(folder):
+    return relay.run(
+        "link", folder, inputs={"objects": "objects.tar"}, outputs={"module": "module.so"}
+    )
+
+
 @pytest.mark.parametrize("precision", [None, INT8], ids=["float32", "int8"])
 def test_a_module_answers_as_pytorch_does(folder, precision):
     assert quantize(folder, precision).failure is None
     assert compile_(folder).failure is None
-    assert relay.run(
-        "link", folder, inputs={"objects": "objects.tar"}, outputs={"module": "module.so"}
-    ) == task.Ended(None, pytest.approx(2**27, rel=3))
+    assert link(folder).failure is None
     module = {"module": "module.so", "reference": "reference.npz"}
     assert relay.run("run_once", folder, inputs=module).failure is None
     relay.run("answer", folder, inputs=module, outputs={"answers": "answers.npz"})
@@ -109,7 +113,7 @@ def test_a_module_answers_as_pytorch_does(folder, precision):
 def test_the_benchmark_leaves_raw_samples(folder):
     quantize(folder, None)
     compile_(folder)
-    relay.run("link", folder, inputs={"objects": "objects.tar"}, outputs={"module": "module.so"})
+    link(folder)
     settings = {"inputs": 3, "runs": 6, "warmup": 1, "budget_seconds": 60, "seed": 0}
     inputs = {"module": "module.so", "baseline": "module.so"}
     samples = {"samples": "samples.csv"}
