@@ -101,6 +101,7 @@ class Checkout:
                 stdout=terminal,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_hear_interrupts,
             )
 
     def finish(self, process: subprocess.Popen) -> Run:
@@ -152,6 +153,11 @@ class Checkout:
             except psutil.NoSuchProcess:
                 continue
         return None
+
+
+def _hear_interrupts() -> None:
+    """Undo what a shell does to jobs in its background, and with them these tests."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def eventually(condition: Callable[[], object], what: str):
