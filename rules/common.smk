@@ -4,20 +4,14 @@ from pathlib import Path
 from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
 from bitsweep.errors import UserError
+from bitsweep.outcome import STAGES
 
 try:
     CONFIG = load_config(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-EXPERIMENT_STAGES = (
-    "quantize",
-    "compile",
-    "export",
-    "benchmark",
-    "evaluate",
-    "inspect",
-)
+EXPERIMENT_STAGES = STAGES[2:]  # after those of the model and of its import
 EXPERIMENTS = [experiment.model_dump() for experiment in CONFIG.experiments]
 
 TABLES = multiext("results/tables/summary", ".csv", ".parquet", ".md") + [
