@@ -108,7 +108,8 @@ def _folder(path: Path, settings: Model) -> Images:
 
 def _open(path: Path) -> Image.Image:
     try:
-        return Image.open(path).convert("RGB")
+        with Image.open(path) as image:
+            return image.convert("RGB")
     except FileNotFoundError as error:
         raise UserError(f"image {path} does not exist") from error
     except Exception as error:  # decoding a damaged file may raise anything

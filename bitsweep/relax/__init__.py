@@ -1,0 +1,29 @@
+"""Post-training quantization for Relax, which has quantized operators and no pass to use them.
+
+    from bitsweep.relax import PRESETS, build, quantize
+    quantized = quantize(module, PRESETS["w4a8"], images)
+    executable = build(quantized)
+
+Only this package and `bitsweep.engines` import TVM, and this one not before it is used: its
+settings are read where no TVM is.
+"""
+
+import importlib
+
+from bitsweep.relax.config import PRESETS, QConfig
+
+_HOMES = {
+    "canonicalise": "bitsweep.relax.transform.canonicalise",
+    "quantize": "bitsweep.relax.quantizer",
+    "build": "bitsweep.relax.compiler",
+    "coverage": "bitsweep.relax.accounting",
+    "sensitivity": "bitsweep.relax.layerwise",
+}
+
+__all__ = ["PRESETS", "QConfig", *_HOMES]
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,36 @@
+"""From a Relax module, float or quantized, to machine code."""
+
+import tvm
+from tvm import relax
+from tvm.relax.backend.cpu_generic import pipeline as cpu_generic
+
+from bitsweep.relax import legalize
+from bitsweep.relax.machine import host
+from bitsweep.relax.schedule import ScheduleForCPU
+from bitsweep.relax.transform.pack import pack
+
+
+def build(mod: tvm.IRModule, target: tvm.target.Target | None = None) -> relax.VMExecutable:
+    """Compile a canonical or quantized module for a CPU, this machine's by default.
+
+    TVM's own pipeline does as well, but leaves everything except convolutions unscheduled.
+    """
+    target = target or host()
+    return relax.build(pack(mod), target, relax_pipeline=pipeline(target))
+
+
+def pipeline(target: tvm.target.Target) -> tvm.transform.Pass:
+    """TVM's passes for CPUs, without the folding of constants, and with schedules."""
+    return tvm.transform.Sequential(
+        [
+            *cpu_generic.library_dispatch_passes(target),
+            relax.transform.LegalizeOps(legalize.KERNELS),
+            relax.transform.AnnotateTIROpPattern(),
+            relax.transform.FuseOps(),
+            relax.transform.FuseTIR(),
+            ScheduleForCPU(),
+            relax.transform.DeadCodeElimination(),
+            *cpu_generic.dataflow_lower_passes(target),
+            *cpu_generic.finalize_passes(target),
+        ]
+    )

@@ -1,0 +1,79 @@
+"""What to quantize to, and how: the settings of the quantizer."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+BITS = range(1, 9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QConfig:
+    """Settings of post-training quantization.
+
+    `weight_bits` and `activation_bits` are 1 to 8. `first_layer_bits` and `last_layer_bits` set the
+    first and the last layer (in the order of the graph) apart, weights and inputs; None treats them
+    like the others. Layers in `skip_layers` stay float.
+
+    - `weight_granularity`: one scale per output channel, or one per tensor.
+    - `weight_scale`: from the largest magnitude, or least mean squared error.
+    - `rounding` of weights: `nearest`; `gptq`, which compensates errors by the second order
+      (Frantar et al., 2022, arXiv:2210.17323); `binary`, sign times mean magnitude (Rastegari et
+      al., 2016, arXiv:1603.05279), for one bit.
+    - `bias_correction`: the mean output of a layer stays what it was (Nagel et al., 2019,
+      arXiv:1906.04721).
+    - `activation_scheme`: `affine` fits the zero point, `symmetric` has it in the middle of the
+      integers, or at 0 where no value is negative.
+    - `calibrate_mode`: how the range of an activation follows from what calibration saw;
+      `percentile` is cut at both ends, for the mode of that name.
+
+    Raises `ValueError` for what is out of range.
+    """
+
+    weight_bits: int = 8
+    activation_bits: int = 8
+    first_layer_bits: int | None = None
+    last_layer_bits: int | None = None
+    skip_layers: tuple[str, ...] = ()
+    weight_granularity: Literal["per_channel", "per_tensor"] = "per_channel"
+    weight_scale: Literal["max", "mse"] = "mse"
+    rounding: Literal["nearest", "gptq", "binary"] = "gptq"
+    bias_correction: bool = True
+    activation_scheme: Literal["affine", "symmetric"] = "affine"
+    calibrate_mode: Literal["min_max", "moving_average", "percentile", "mse", "kl_divergence"] = (
+        "mse"
+    )
+    percentile: float = 99.99
+
+    # For pydantic, where a configuration file holds these settings: a mistyped key is an error.
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    def __post_init__(self):
+        for name in ("weight_bits", "activation_bits", "first_layer_bits", "last_layer_bits"):
+            bits = getattr(self, name)
+            optional = name in ("first_layer_bits", "last_layer_bits")
+            if not (bits in BITS or (optional and bits is None)):
+                raise ValueError(f"{name} = {bits!r}: allowed are 1 to 8")
+        if isinstance(self.skip_layers, str):
+            raise ValueError(f"skip_layers = {self.skip_layers!r}: allowed is a tuple of names")
+        for field in dataclasses.fields(self):
+            allowed = getattr(field.type, "__args__", ())
+            value = getattr(self, field.name)
+            if isinstance(value, str) and value not in allowed:
+                raise ValueError(f"{field.name} = {value!r}: allowed are {', '.join(allowed)}")
+        if not 50 < self.percentile <= 100:
+            raise ValueError(f"percentile = {self.percentile!r}: allowed are 50 to 100")
+        if self.rounding == "binary" and self.weight_bits != 1:
+            raise ValueError("rounding = 'binary' is for weight_bits = 1")
+
+
+PRESETS = {
+    "w8a8": QConfig(),
+    "w4a8": QConfig(weight_bits=4),
+    "w3a8": QConfig(weight_bits=3),
+    "w2a8": QConfig(weight_bits=2),
+    "w1a8": QConfig(weight_bits=1),
+    "w1a8_ends8": QConfig(weight_bits=1, first_layer_bits=8, last_layer_bits=8),
+    "w4a4": QConfig(weight_bits=4, activation_bits=4),
+}
+"""Sensible settings by name: `w` bits of the weights, `a` bits of the activations."""

@@ -1,0 +1,85 @@
+"""A Relax function as a straight line of bindings: what every pass reads and rebuilds."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import tvm
+from tvm import relax
+from tvm.relax.analysis import post_order_visit
+
+
+def main_of(mod: tvm.IRModule) -> relax.Function:
+    """The function `main`; `ValueError` unless it is a line of bindings of its inputs alone."""
+    if "main" not in [var.name_hint for var in mod.get_global_vars()]:
+        raise ValueError("the module has no function main")
+    function = mod["main"]
+    if len(function.params) != 1:
+        raise ValueError(
+            f"main takes {len(function.params)} parameters; it must take the images alone: bind "
+            "weights with relax.transform.BindParams"
+        )
+    for binding in bindings(function):
+        if not isinstance(binding, relax.VarBinding) or isinstance(
+            binding.value, relax.If | relax.Function
+        ):
+            raise ValueError(f"main has control flow at {binding.var.name}; inline it first")
+    return function
+
+
+def bindings(function: relax.Function) -> Iterator[relax.VarBinding]:
+    """The bindings in their order."""
+    for block in function.body.blocks:
+        yield from block.bindings
+
+
+def uses(function: relax.Function) -> Counter:
+    """How often each variable is read, the function's result included."""
+    count = Counter()
+
+    def visit(expr):
+        if isinstance(expr, relax.Var):
+            count[expr] += 1
+
+    for binding in bindings(function):
+        post_order_visit(binding.value, visit)
+    post_order_visit(function.body.body, visit)
+    return count
+
+
+def array(expr: relax.Expr) -> np.ndarray | None:
+    """The value of a constant, None for anything else."""
+    return expr.value.numpy() if isinstance(expr, tvm.ir.GenericConst) else None
+
+
+def variables(value: relax.Expr) -> list[relax.Var]:
+    """The variables that an expression reads, in the order of its arguments."""
+    if isinstance(value, relax.Var):
+        return [value]
+    if isinstance(value, relax.TupleGetItem):
+        return variables(value.tuple_value)
+    parts = value.fields if isinstance(value, relax.Tuple) else getattr(value, "args", ())
+    return [var for part in parts for var in variables(part)]
+
+
+def replace(expr: relax.Expr, variables: dict[relax.Var, relax.Expr]) -> relax.Expr:
+    """The expression with its variables replaced."""
+    if isinstance(expr, relax.Var):
+        return variables[expr]
+    if isinstance(expr, relax.Tuple):
+        return relax.Tuple([replace(item, variables) for item in expr.fields])
+    if isinstance(expr, relax.TupleGetItem):
+        return relax.TupleGetItem(replace(expr.tuple_value, variables), expr.index)
+    if isinstance(expr, tvm.ir.Call):
+        arguments = [replace(arg, variables) for arg in expr.args]
+        return tvm.ir.Call(expr.op, arguments, expr.attrs, expr.ty_args)
+    return expr
+
+
+def with_bindings(mod: tvm.IRModule, pairs: list[tuple[relax.Var, relax.Expr]]) -> tvm.IRModule:
+    """The module with other bindings in its `main`, whose variables stay the same."""
+    function = main_of(mod)
+    lines = [relax.VarBinding(var, value) for var, value in pairs]
+    body = relax.SeqExpr([relax.DataflowBlock(lines)], function.body.body)
+    rebuilt = relax.Function(function.params, body, function.ret_ty, True, function.attrs)
+    return relax.transform.Normalize()(tvm.IRModule({"main": rebuilt}, attrs=mod.attrs))

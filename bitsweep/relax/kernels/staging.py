@@ -1,0 +1,127 @@
+"""The input of a convolution, as a flat buffer that every window lies in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tvm
+from tvm.tirx.script import builder as T
+
+from .geometry import Conv2D
+from .packing import LANES
+from .tiling import Place
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A flat buffer, and the elements between its images, rows, pixels and groups."""
+
+    data: tvm.tirx.Buffer
+    image: int
+    row: int
+    pixel: int
+    group: int
+
+    def start(self, conv: Conv2D, place: Place) -> tvm.ir.Expr:
+        """The first element of the first window of a tile.
+
+        Of a depthwise convolution the blocks are of input channels as well.
+        """
+        block = place.block * LANES if conv.depthwise else place.group * self.group
+        return T.Bind(place.image * self.image + self.window(conv, place.row, place.column) + block)
+
+    def window(
+        self, conv: Conv2D, row: tvm.ir.Expr | int, column: tvm.ir.Expr | int
+    ) -> tvm.ir.Expr | int:
+        """From the window of the first output pixel to the one of another."""
+        return row * (conv.strides[0] * self.row) + column * (conv.strides[1] * self.pixel)
+
+    def walk(
+        self,
+        conv: Conv2D,
+        width: int,
+        count: int,
+        step: Callable[[tvm.ir.Expr, tvm.ir.Expr], None],
+    ) -> None:
+        """Emit the loops over the elements of a window, in the order of packed weights.
+
+        Args:
+            conv: the convolution.
+            width: the elements of a step.
+            count: the steps of a tap.
+            step: emits one, from its offset in the window and its number.
+        """
+        down, across = conv.kernel
+        row, column = conv.dilation[0] * self.row, conv.dilation[1] * self.pixel
+        if column == width * count:  # the taps of a row lie side by side
+            with T.serial(0, down) as r, T.serial(0, across * count) as k:
+                step(r * row + k * width, r * (across * count) + k)
+        else:
+            with T.serial(0, down) as r, T.serial(0, across) as c, T.serial(0, count) as k:
+                step(r * row + c * column + k * width, (r * across + c) * count + k)
+
+
+def flat(buffer: tvm.tirx.Buffer) -> tvm.tirx.Buffer:
+    """The elements of a buffer as a vector."""
+    size = 1
+    for extent in buffer.shape:
+        size *= int(extent)
+    return T.decl_buffer((size,), buffer.dtype, data=buffer.data)
+
+
+def stage(x: tvm.tirx.Buffer, conv: Conv2D, *, multiple: int, padding_value: int) -> Staged:
+    """Emit what it takes to read windows of `x` without a test of their bounds.
+
+    The input is read where it is, or copied with its padding, in parallel over the rows.
+
+    Args:
+        x: (N,H,W,C).
+        conv: the convolution.
+        multiple: to a multiple of how many the channels of a group are rounded up, with zeros;
+            those of all groups together where the convolution is depthwise.
+        padding_value: what pads the image.
+    """
+    groups, channels = conv.groups, conv.inputs_per_group
+    if conv.depthwise:
+        groups, channels = 1, conv.in_channels
+    rounded = -(-channels // multiple) * multiple
+    pixel = groups * rounded
+    row = conv.padded_width * pixel
+    source = flat(x)
+    if rounded == channels and not any(conv.padding):
+        return Staged(source, conv.height * row, row, pixel, rounded)
+    data = T.alloc_buffer((conv.batch * conv.padded_height * row,), x.dtype)
+    top, left, _, right = conv.padding
+
+    def write(start: tvm.ir.Expr, pixels: int, origin: tvm.ir.Expr | None) -> None:
+        """Pixels of the copy from `start` on: those of `x` from `origin` on, or padding."""
+        shape = (pixels, groups, channels)
+        if rounded == channels:  # one run of elements
+            shape = (1, 1, pixels * groups * channels)
+        with T.serial(0, shape[0]) as p, T.serial(0, shape[1]) as g:
+            item = p * shape[1] + g
+            with T.serial(0, shape[2]) as c:
+                value = T.Cast(x.dtype, padding_value)
+                if origin is not None:
+                    value = source[origin + item * shape[2] + c]
+                T.buffer_store(data, value, [start + item * (shape[2] + rounded - channels) + c])
+            if rounded != channels:
+                with T.serial(0, rounded - channels) as c:
+                    at = start + item * rounded + channels + c
+                    T.buffer_store(data, T.Cast(x.dtype, 0), [at])
+
+    with T.parallel(0, conv.batch * conv.padded_height) as r:
+        y = T.Bind(r % conv.padded_height - top)
+        start = T.Bind(r * row)
+        with T.If(T.And(y >= 0, y < conv.height)):
+            with T.Then():
+                origin = (r // conv.padded_height * conv.height + y) * (
+                    conv.width * conv.in_channels
+                )
+                if left:
+                    write(start, left, None)
+                write(start + left * pixel, conv.width, T.Bind(origin))
+                if right:
+                    write(start + (left + conv.width) * pixel, right, None)
+            with T.Else():
+                write(start, conv.padded_width, None)
+    return Staged(data, conv.padded_height * row, row, pixel, rounded)

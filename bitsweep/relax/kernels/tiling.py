@@ -1,0 +1,123 @@
+"""How a convolution is cut into tiles whose accumulators fit in registers."""
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+import tvm
+from tvm.tirx.script import builder as T
+
+from .geometry import Conv2D
+from .packing import LANES
+
+
+@dataclass(frozen=True)
+class Tile:
+    """`rows` × `columns` output pixels of `blocks` × 16 output channels.
+
+    Where a tile does not divide the output, the last one overlaps the one before: it computes
+    the same values again, so no tile has a remainder.
+    """
+
+    rows: int
+    columns: int
+    blocks: int
+
+    @property
+    def pixels(self) -> list[tuple[int, int]]:
+        return list(product(range(self.rows), range(self.columns)))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tile starts: expressions of its image, group, block and pixel."""
+
+    image: tvm.ir.Expr
+    group: tvm.ir.Expr
+    block: tvm.ir.Expr
+    row: tvm.ir.Expr
+    column: tvm.ir.Expr
+
+
+# the vectors that stay below the kilobyte up to which TVM puts a buffer on the stack
+MAX_PIXELS = 15
+# multiply-adds in flight that hide their latency, at two a cycle
+_LATENCY = 10
+
+
+def cores(target: tvm.target.Target) -> int:
+    """The cores that the target says that it has, 1 if it does not say."""
+    return int(target.attrs.get("num-cores", 1))
+
+
+def choose(conv: Conv2D, registers: int, cores: int, step: int) -> Tile:
+    """The tile with which the busiest core is done first, by a count of instructions.
+
+    Args:
+        conv: the convolution.
+        registers: vectors of 16 lanes that registers hold.
+        cores: cores that share the tiles.
+        step: input channels that one instruction multiplies.
+    """
+    candidates = (
+        Tile(rows, columns, count)
+        for rows in range(1, min(conv.out_height, 4) + 1)
+        for columns in range(1, min(conv.out_width, MAX_PIXELS // rows) + 1)
+        for count in range(1, 2 if conv.depthwise else min(_blocks(conv), MAX_PIXELS) + 1)
+        if rows * columns * count + count + 1 <= registers
+    )
+    steps = conv.taps * -(-conv.inputs_per_group // step)
+    return min(candidates, key=lambda tile: _cost(conv, tile, cores, steps))
+
+
+def place(conv: Conv2D, tile: Tile, task: tvm.ir.Expr) -> Place:
+    """Where the tile number `task` of `tasks` lies.
+
+    Neighbours share what they would read most of: the weights, where a convolution is depthwise
+    the pixels.
+    """
+    extents = _extents(conv, tile)
+    order = ["group", "block", "image", "row", "column"]
+    if conv.depthwise:
+        order = ["image", "row", "column", "group", "block"]
+    digits = {}
+    for name in reversed(order):
+        digits[name] = task % extents[name]
+        task = task // extents[name]
+    return Place(
+        image=T.Bind(digits["image"]),
+        group=T.Bind(digits["group"]),
+        block=T.Bind(T.min(digits["block"] * tile.blocks, _blocks(conv) - tile.blocks)),
+        row=T.Bind(T.min(digits["row"] * tile.rows, conv.out_height - tile.rows)),
+        column=T.Bind(T.min(digits["column"] * tile.columns, conv.out_width - tile.columns)),
+    )
+
+
+def tasks(conv: Conv2D, tile: Tile) -> int:
+    """How many tiles cover the output."""
+    return math.prod(_extents(conv, tile).values())
+
+
+def _extents(conv: Conv2D, tile: Tile) -> dict[str, int]:
+    return {
+        "image": conv.batch,
+        "group": 1 if conv.depthwise else conv.groups,
+        "block": -(-_blocks(conv) // tile.blocks),
+        "row": -(-conv.out_height // tile.rows),
+        "column": -(-conv.out_width // tile.columns),
+    }
+
+
+def _blocks(conv: Conv2D) -> int:
+    channels = conv.out_channels if conv.depthwise else conv.outputs_per_group
+    return -(-channels // LANES)
+
+
+def _cost(conv: Conv2D, tile: Tile, cores: int, steps: int) -> float:
+    """About the cycles of the busiest core."""
+    pixels = tile.rows * tile.columns
+    accumulators = pixels * tile.blocks
+    loads = pixels + tile.blocks
+    # two multiply-adds and two loads a cycle; then what surrounds a step, a vector and a tile
+    step = max(accumulators, loads, _LATENCY) / 2 + 1 + tile.blocks / 2
+    return -(-tasks(conv, tile) // cores) * (steps * step + 10 * accumulators + 20)

@@ -1,0 +1,195 @@
+"""The operators of `op` as TIR: convolutions by `kernels`, the others by tensor expressions."""
+
+import tvm
+from tvm import relax, te, tirx, topi
+from tvm.relax.transform.legalize_ops.common import register_legalize
+
+from bitsweep.relax import op
+from bitsweep.relax.kernels import concat, conv2d_float, conv2d_integer
+from bitsweep.relax.kernels.geometry import Conv2D
+from bitsweep.relax.transform.pack import packed
+
+
+def _geometry(call: relax.Expr) -> Conv2D:
+    batch, height, width, channels = op.shape_of(call.args[0])
+    attrs = op.attributes(call)
+    return Conv2D(
+        batch=batch,
+        height=height,
+        width=width,
+        in_channels=channels,
+        out_channels=attrs["channels"],
+        **{
+            ours: tuple(attrs[theirs])
+            for ours, theirs in (
+                ("kernel", "kernel_size"),
+                ("strides", "strides"),
+                ("padding", "padding"),
+                ("dilation", "dilation"),
+            )
+        },
+        groups=attrs["groups"],
+    )
+
+
+def _call_kernel(builder, name: str, call: relax.Expr, kernel) -> relax.Expr:
+    return relax.call_tir(builder.add_func(kernel, name), list(call.args), call.ty)
+
+
+@register_legalize("bitsweep.conv2d")
+def _conv2d(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
+    call = builder.normalize(packed(call))
+    kernel = conv2d_float.kernel(
+        _geometry(call),
+        residual=len(call.args) > 3,
+        clip=(call.attrs["clip_min"], call.attrs["clip_max"]),
+        target=tvm.target.Target.current(allow_none=False),
+    )
+    return _call_kernel(builder, "conv2d", call, kernel)
+
+
+@register_legalize("bitsweep.qconv2d")
+def _qconv2d(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
+    call = builder.normalize(packed(call))
+    attrs = op.attributes(call)
+    kernel = conv2d_integer.kernel(
+        _geometry(call),
+        weight_bits=attrs["weight_bits"],
+        input_zero_point=attrs["input_zero_point"],
+        out_dtype=attrs["out_dtype"],
+        residual_zero_point=attrs["residual_zero_point"] if len(call.args) > 6 else None,
+        output_zero_point=attrs["output_zero_point"],
+        clip=(attrs["clip_min"], attrs["clip_max"]),
+        target=tvm.target.Target.current(allow_none=False),
+    )
+    return _call_kernel(builder, f"qconv2d_{attrs['weight_bits']}bit", call, kernel)
+
+
+def _concat(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
+    """`concat` along the last axis by a kernel of ours; TVM's own for any other."""
+    parts = call.args[0]
+    axis = call.attrs.axis
+    shape = op.shape_of(call)
+    if (
+        not isinstance(parts, relax.Tuple)
+        or axis is None
+        or int(axis) % len(shape) != len(shape) - 1
+    ):
+        return _TVM_CONCAT(builder, call)
+    shapes = [op.shape_of(part) for part in parts.fields]
+    kernel = concat.kernel(shapes, str(call.ty.dtype))
+    return relax.call_tir(builder.add_func(kernel, "concat"), list(parts.fields), call.ty)
+
+
+_TVM_CONCAT = tvm.ir.Op.get("relax.concat").get_attr("FLegalize")
+
+KERNELS = {"relax.concat": _concat}
+"""What `LegalizeOps` is to do otherwise than TVM does."""
+
+
+def _requantized(total, attrs: dict):
+    """The integer that an int64 product comes to, as `op` says."""
+    half = tirx.const(1 << (attrs["shift"] - 1), "int64")
+    shifted = (total + half) >> tirx.const(attrs["shift"], "int64")
+    low, high = (tirx.const(attrs[key], "int64") for key in ("clip_min", "clip_max"))
+    return te.min(te.max(shifted + attrs["output_zero_point"], low), high).astype("uint8")
+
+
+def _centred(value, zero_point: int):
+    return value.astype("int64") - tirx.const(zero_point, "int64")
+
+
+@register_legalize("bitsweep.qadd")
+def _qadd(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
+    attrs = op.attributes(call)
+
+    def qadd(a, b):
+        def element(*index):
+            first = _centred(a[index], attrs["a_zero_point"]) * attrs["a_multiplier"]
+            second = _centred(b[index], attrs["b_zero_point"]) * attrs["b_multiplier"]
+            return _requantized(first + second, attrs)
+
+        return te.compute(a.shape, element, name="qadd")
+
+    return builder.call_te(qadd, *call.args, primfunc_name_hint="qadd")
+
+
+@register_legalize("bitsweep.qmultiply")
+def _qmultiply(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
+    attrs = op.attributes(call)
+
+    def qmultiply(a, b):
+        def element(*index):
+            small = [0 if extent == 1 else i for i, extent in zip(index, b.shape, strict=True)]
+            product = _centred(a[index], attrs["a_zero_point"])
+            product = product * _centred(b[tuple(small)], attrs["b_zero_point"])
+            return _requantized(product * attrs["multiplier"], attrs)
+
+        return te.compute(a.shape, element, name="qmultiply")
+
+    return builder.call_te(qmultiply, *call.args, primfunc_name_hint="qmultiply")
+
+
+@register_legalize("bitsweep.qlookup")
+def _qlookup(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
+    def qlookup(data, table):
+        return te.compute(
+            data.shape, lambda *index: table[data[index].astype("int32")], name="qlookup"
+        )
+
+    return builder.call_te(qlookup, *call.args, primfunc_name_hint="qlookup")
+
+
+@register_legalize("bitsweep.qavg_pool2d")
+def _qavg_pool2d(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
+    attrs = op.attributes(call)
+    shape = op.shape_of(call)
+    (height, width), (down, right) = attrs["pool_size"], attrs["strides"]
+    top, left, bottom, after = attrs["padding"]
+
+    def qavg_pool2d(data):
+        if any(attrs["padding"]):
+            data = topi.nn.pad(
+                data,
+                [0, top, left, 0],
+                [0, bottom, after, 0],
+                tirx.const(attrs["input_zero_point"], "uint8"),
+            )
+        y, x = te.reduce_axis((0, height), "y"), te.reduce_axis((0, width), "x")
+        sums = te.compute(
+            shape,
+            lambda n, i, j, c: te.sum(
+                data[n, i * down + y, j * right + x, c].astype("int32")
+                - tirx.const(attrs["input_zero_point"], "int32"),
+                axis=[y, x],
+            ),
+            name="sums",
+        )
+        return te.compute(
+            shape,
+            lambda *index: _requantized(
+                sums[index].astype("int64") * tirx.const(attrs["multiplier"], "int64"), attrs
+            ),
+            name="average",
+        )
+
+    return builder.call_te(qavg_pool2d, *call.args, primfunc_name_hint="qavg_pool2d")
+
+
+@register_legalize("bitsweep.fake_quantize")
+def _fake_quantize(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
+    attrs = op.attributes(call)
+    if "scale" not in attrs:
+        return builder.call_te(topi.identity, call.args[0], primfunc_name_hint="identity")
+    scale = tirx.const(attrs["scale"], "float32")
+    low, high = -attrs["zero_point"], 2 ** attrs["bits"] - 1 - attrs["zero_point"]
+
+    def fake_quantize(data):
+        def element(*index):
+            steps = te.nearbyint(data[index] / scale)
+            low_, high_ = (tirx.const(float(end), "float32") for end in (low, high))
+            return te.min(te.max(steps, low_), high_) * scale
+
+        return te.compute(data.shape, element, name="fake_quantize")
+
+    return builder.call_te(fake_quantize, call.args[0], primfunc_name_hint="fake_quantize")

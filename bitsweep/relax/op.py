@@ -1,0 +1,144 @@
+"""The operators that Relax lacks: a fused float convolution, and arithmetic of quantized tensors.
+
+Activations are NHWC. A quantized tensor is uint8 and stands for scale · (q − zero point). What
+integer operators compute is requantized: with a 32-bit multiplier, a shift, and halves rounded up,
+
+    q = clip(((accumulator · multiplier + half) >> shift) + zero_point, clip_min, clip_max)
+
+in 64-bit integers, where half = 2^(shift − 1). Scalars are attributes and what is per channel is an
+argument.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tvm
+import tvm_ffi
+from tvm import relax
+
+FLOAT_MAX = float(np.finfo(np.float32).max)
+NO_CLIP = (-FLOAT_MAX, FLOAT_MAX)
+
+
+def _register(name: str, arguments: Sequence[str], infer) -> None:
+    tvm_ffi.get_global_func("ir.RegisterOp")(name, infer.__doc__)
+    op = tvm.ir.Op.get(name)
+    op.set_num_inputs(-1)
+    for argument in arguments:
+        op.add_argument(argument, "Tensor", "")
+    tvm.ir.register_op_attr(name, "FInferType", infer)
+    tvm.ir.register_op_attr(name, "FPurity", True)
+
+
+def shape_of(expr: relax.Expr) -> tuple[int, ...]:
+    """The static shape of a tensor; `ValueError` where it is not static."""
+    try:
+        return tuple(int(extent) for extent in expr.ty.shape)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{expr}: its shape is not static") from error
+
+
+def attributes(call: relax.Expr) -> dict:
+    """A call's attributes as Python's numbers, strings and lists."""
+    return {
+        key: list(value) if isinstance(value, tvm_ffi.Array) else value
+        for key, value in ((key, call.attrs[key]) for key in map(str, call.attrs.keys()))
+    }
+
+
+def is_call(expr: relax.Expr, name: str) -> bool:
+    """Whether `expr` calls the operator `name`."""
+    return isinstance(expr, tvm.ir.Call) and expr.op == tvm.ir.Op.get(name)
+
+
+def is_quantized_layer(expr: relax.Expr) -> bool:
+    """Whether `expr` is a float convolution annotated to run in integers."""
+    return is_call(expr, "bitsweep.conv2d") and "weight_bits" in attributes(expr)
+
+
+def window(extent: int, size: int, stride: int, before: int, after: int, dilation: int = 1) -> int:
+    """How many windows of `size` fit along an axis."""
+    return (extent + before + after - dilation * (size - 1) - 1) // stride + 1
+
+
+def _conv_type(call, dtype: str):
+    batch, height, width, _ = shape_of(call.args[0])
+    attrs = call.attrs
+    (kh, kw), (sh, sw), (dh, dw) = attrs["kernel_size"], attrs["strides"], attrs["dilation"]
+    top, left, bottom, right = attrs["padding"]
+    rows = window(height, kh, sh, top, bottom, dh)
+    columns = window(width, kw, sw, left, right, dw)
+    return relax.TensorType((batch, rows, columns, attrs["channels"]), dtype)
+
+
+def _infer_conv2d(call, _):
+    """clip(convolution + bias [+ residual]), float32."""
+    return _conv_type(call, "float32")
+
+
+def _infer_qconv2d(call, _):
+    """Convolution of uint8 by integer weights, requantized, or its int32 accumulator."""
+    return _conv_type(call, call.attrs["out_dtype"])
+
+
+def _infer_first(call, _):
+    """Of the shape of the first argument, uint8."""
+    return relax.TensorType(call.args[0].ty.shape, "uint8")
+
+
+def _infer_pool(call, _):
+    """Sums over windows, requantized."""
+    batch, height, width, channels = shape_of(call.args[0])
+    (kh, kw), (sh, sw) = call.attrs["pool_size"], call.attrs["strides"]
+    top, left, bottom, right = call.attrs["padding"]
+    rows, columns = window(height, kh, sh, top, bottom), window(width, kw, sw, left, right)
+    return relax.TensorType((batch, rows, columns, channels), "uint8")
+
+
+def _infer_fake_quantize(call, _):
+    """Rounded to what a quantized tensor can hold; the identity before calibration."""
+    return call.args[0].ty
+
+
+_register("bitsweep.conv2d", ("data", "weight", "bias", "residual"), _infer_conv2d)
+_register(
+    "bitsweep.qconv2d",
+    ("data", "weight", "bias", "multiplier", "shift", "half", "residual", "residual_multiplier"),
+    _infer_qconv2d,
+)
+_register("bitsweep.qadd", ("a", "b"), _infer_first)
+_register("bitsweep.qmultiply", ("a", "b"), _infer_first)
+_register("bitsweep.qlookup", ("data", "table"), _infer_first)
+_register("bitsweep.qavg_pool2d", ("data",), _infer_pool)
+_register("bitsweep.fake_quantize", ("data",), _infer_fake_quantize)
+
+
+def call(name: str, arguments: Sequence[relax.Expr], attrs: Mapping) -> relax.Expr:
+    """Call the operator `bitsweep.{name}`.
+
+    - `conv2d(data, weight, bias[, residual])`: float32; data (N, H, W, C), weight
+      (O, KH, KW, C / groups), bias (O,), residual of the shape of the output. Attributes `name`
+      (the layer's), `kernel_size`, `channels` (O), `strides`, `padding` (top, left, bottom, right),
+      `dilation`, `groups`, `clip_min`, `clip_max`, `packed`: whether the weight has the layout of
+      `kernels.packing`.
+    - `qconv2d(data, weight, bias, multiplier, shift, half[, residual, residual_multiplier])`: data
+      uint8, weight int8 or packed, half int64 (O,), the others int32 (O,), residual uint8. Data is
+      padded with `input_zero_point`, and bias holds what that zero point adds, so that the
+      accumulator is bias + Σ data · weight; half holds the fraction of the bias that int32 lost,
+      which a wide unit of few bits makes large. Further attributes `weight_bits`,
+      `residual_zero_point`,
+      `output_zero_point`, `clip_min`, `clip_max` (integers), `out_dtype`. With a residual,
+      (residual − residual_zero_point) · residual_multiplier joins the product before the shift.
+      `out_dtype` int32 gives the accumulator and takes only data, weight and bias.
+    - `qadd(a, b)`: (a − a_zero_point) · a_multiplier + (b − b_zero_point) · b_multiplier, shifted.
+    - `qmultiply(a, b)`: (a − a_zero_point) · (b − b_zero_point) requantized; b is (N, 1, 1, C) or
+      of a's shape.
+    - `qlookup(data, table)`: table[data], table uint8 (256,).
+    - `qavg_pool2d(data)`: Σ (data − input_zero_point) over `pool_size` by `strides`, requantized;
+      padded with the zero point.
+    - `fake_quantize(data)`: float32 to float32; `bits`, `name`, and once calibrated `scale` and
+      `zero_point`.
+    """
+    return tvm.ir.Call(
+        tvm.ir.Op.get(f"bitsweep.{name}"), list(arguments), tvm.ir.DictAttrs(dict(attrs))
+    )

@@ -1,0 +1,1 @@
+"""The quantizer's passes: canonicalise, annotate, calibrate, round_weights, realise, pack."""

@@ -1,0 +1,248 @@
+"""Annotate: decide which operators run in integers, and mark the tensors between them.
+
+A convolution that is not skipped runs in integers. Additions and products of two tensors, and
+average pools, do where what they read does; what only moves data, and functions of one tensor,
+where also what reads them does. `bitsweep.fake_quantize` after a tensor says that it will be uint8,
+with how many bits; a convolution's `weight_bits` says that it runs in integers.
+"""
+
+import difflib
+from dataclasses import dataclass
+
+import tvm
+from tvm import relax
+
+from bitsweep.relax import elementwise, graph, op
+from bitsweep.relax.config import QConfig
+
+MOVES = (
+    "relax.nn.max_pool2d",
+    "relax.reshape",
+    "relax.permute_dims",
+    "relax.split",
+    "relax.strided_slice",
+    "relax.expand_dims",
+    "relax.squeeze",
+    "relax.flatten",
+)
+"""What uint8 goes through as it is."""
+
+_BATCH_NORM_BITS = 8
+
+
+def annotate(mod: tvm.IRModule, config: QConfig) -> tvm.IRModule:
+    """Mark a canonical module; `ValueError` for a skipped layer that it does not have.
+
+    Batch norms that no convolution precedes keep 8 bits for their weights, one a channel.
+    """
+    return tvm.ir.IRModule({"main": _Annotator(graph.main_of(mod), config).run()}, attrs=mod.attrs)
+
+
+def layer_bits(function: relax.Function, config: QConfig) -> dict[str, tuple[int, int]]:
+    """Bits of weights and inputs of each layer to quantize, by name, in the order of the graph."""
+    names = [
+        binding.value.attrs["name"]
+        for binding in graph.bindings(function)
+        if op.is_call(binding.value, "bitsweep.conv2d")
+    ]
+    if not names:
+        raise ValueError("the module has nothing to quantize: no convolution, no dense layer")
+    for name in config.skip_layers:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 3) or names[:3]
+            raise ValueError(
+                f"skip_layers: no layer is called {name!r}; near it: {', '.join(near)}"
+            )
+    bits = {name: (config.weight_bits, config.activation_bits) for name in names}
+    for name, own in ((names[0], config.first_layer_bits), (names[-1], config.last_layer_bits)):
+        if own is not None:
+            bits[name] = (own, own)
+    for name, (_, inputs) in bits.items():
+        if name.startswith("batch_norm"):
+            bits[name] = (_BATCH_NORM_BITS, inputs)
+    for name in config.skip_layers:
+        bits.pop(name, None)
+    if not bits:
+        raise ValueError("the module has nothing to quantize: every layer is skipped")
+    return bits
+
+
+@dataclass(frozen=True)
+class _Role:
+    """What an operator is to the quantizer, and the tensors it reads."""
+
+    kind: str  # conv, float, arithmetic, move, concat, function
+    reads: tuple[relax.Var, ...]
+
+
+class _Annotator:
+    def __init__(self, function: relax.Function, config: QConfig):
+        self.function = function
+        self.config = config
+        self.bits = layer_bits(function, config)
+        self.bindings = list(graph.bindings(function))
+        self.roles: dict[relax.Var, _Role] = {}
+        self.bases: dict[relax.Var, relax.Var] = {}
+        for binding in self.bindings:
+            self.roles[binding.var] = self.role(binding)
+        self.capable = self.forward()
+        self.required = self.backward()
+
+    def base(self, var: relax.Var) -> relax.Var:
+        """The tensor that `var` is a function of, element by element; itself without one."""
+        return self.bases.get(var, var)
+
+    def role(self, binding: relax.VarBinding) -> _Role:
+        value = binding.value
+        reads = tuple(graph.variables(value))
+        if isinstance(value, relax.TupleGetItem | relax.Var):
+            return _Role("move", reads)
+        if not isinstance(value, tvm.ir.Call) or not isinstance(value.op, tvm.ir.Op):
+            return _Role("float", reads)
+        name = value.op.name
+        if name == "bitsweep.conv2d":
+            return _Role("conv" if value.attrs["name"] in self.bits else "float", reads)
+        if name in elementwise.UNARY or name in elementwise.BINARY:
+            bases = {self.base(var) for var in reads}
+            scalars = all(isinstance(a, relax.Var) or _is_scalar(a) for a in value.args)
+            same = all(op.shape_of(var) == op.shape_of(binding.var) for var in reads)
+            if len(bases) == 1 and scalars and same:
+                self.bases[binding.var] = bases.pop()
+                return _Role("function", reads)
+            if name in ("relax.add", "relax.multiply") and len(reads) == 2 and _aligned(value):
+                return _Role("arithmetic", reads)
+        if name == "relax.nn.avg_pool2d" and _is_plain_pool(value):
+            return _Role("arithmetic", reads)
+        if name == "relax.concat":
+            return _Role("concat", reads)
+        if name in MOVES:
+            return _Role("move", reads)
+        return _Role("float", reads)
+
+    def forward(self) -> set[relax.Var]:
+        """Tensors that integers can make."""
+        capable = set()
+        for binding in self.bindings:
+            role = self.roles[binding.var]
+            if role.kind == "conv":
+                made = len(role.reads) == 1 or role.reads[1] in capable
+            else:
+                made = role.kind != "float" and all(var in capable for var in role.reads)
+            if made and role.reads:
+                capable.add(binding.var)
+        return capable
+
+    def backward(self) -> dict[relax.Var, int]:
+        """Bits that operators in integers ask of the tensors they read."""
+        required: dict[relax.Var, int] = {}
+
+        def ask(var, bits):
+            required[var] = max(bits, required.get(var, 0))
+
+        for binding in reversed(self.bindings):
+            role, var = self.roles[binding.var], binding.var
+            if role.kind == "conv":
+                ask(role.reads[0], self.bits[binding.value.attrs["name"]][1])
+                if var in self.capable:
+                    for residual in role.reads[1:]:
+                        ask(residual, self.config.activation_bits)
+            elif var in self.capable and (role.kind == "arithmetic" or var in required):
+                for read in role.reads:
+                    ask(
+                        read,
+                        required[var] if role.kind == "move" else self.config.activation_bits,
+                    )
+        return required
+
+    def in_integers(self, var: relax.Var) -> bool:
+        kind = self.roles[var].kind
+        return kind == "conv" or (
+            var in self.capable and (kind == "arithmetic" or var in self.required)
+        )
+
+    def is_marked(self, var: relax.Var) -> bool:
+        """Whether a tensor that integers read gets a scale of its own."""
+        if var not in self.required:
+            return False
+        role = self.roles.get(var)
+        if role is None or not self.in_integers(var):
+            return True
+        if role.kind == "move":
+            return False
+        return role.kind != "function" or self.read_as_integers(var)
+
+    def read_as_integers(self, var: relax.Var) -> bool:
+        """Whether anything but a further function of the same tensor reads it in integers."""
+        return any(
+            var in role.reads and self.in_integers(reader) and role.kind != "function"
+            for reader, role in self.roles.items()
+        )
+
+    def run(self) -> relax.Function:
+        builder = relax.BlockBuilder()
+        (image,) = self.function.params
+        exact: dict[relax.Var, relax.Expr] = {}
+        marked: dict[relax.Var, relax.Expr] = {}
+
+        def define(var, value):
+            exact[var] = value
+            if self.is_marked(var):
+                attrs = {"name": var.name, "bits": self.required[var]}
+                marked[var] = builder.emit(op.call("fake_quantize", [value], attrs))
+                if var in self.capable:  # then nothing keeps the exact value
+                    exact[var] = marked[var]
+
+        with builder.function("main", [image]):
+            with builder.dataflow():
+                define(image, image)
+                for binding in self.bindings:
+                    versions = exact
+                    if self.in_integers(binding.var):
+                        versions = {**exact, **marked}
+                    value = self.rewritten(binding, versions, exact, builder)
+                    define(binding.var, builder.emit(value))
+                result = builder.emit_output(graph.replace(self.function.body.body, exact))
+            builder.emit_func_output(result)
+        return builder.finalize()["main"]
+
+    def rewritten(self, binding, versions, exact, builder) -> relax.Expr:
+        value = graph.replace(binding.value, versions)
+        if self.roles[binding.var].kind != "conv":
+            return value
+        attrs = op.attributes(value)
+        attrs["weight_bits"] = self.bits[attrs["name"]][0]
+        if binding.var in self.capable:
+            return op.call("conv2d", value.args, attrs)
+        # The residual is float: it cannot join the accumulator, and need not be rounded.
+        low, high = attrs["clip_min"], attrs["clip_max"]
+        attrs["clip_min"], attrs["clip_max"] = op.NO_CLIP
+        alone = builder.emit(op.call("conv2d", value.args[:3], attrs))
+        total = relax.op.add(alone, graph.replace(binding.value.args[3], exact))
+        if (low, high) == op.NO_CLIP:
+            return total
+        return relax.op.clip(builder.emit(total), low, high)
+
+
+def _is_scalar(expr) -> bool:
+    constant = graph.array(expr)
+    return constant is None or constant.size == 1
+
+
+def _aligned(call) -> bool:
+    a, b = (op.shape_of(arg) for arg in call.args)
+    if a == b:
+        return True
+    if call.op.name != "relax.multiply" or len(a) != 4 or len(b) != 4:
+        return False
+    return any(x[0] == y[0] and x[3] == y[3] and y[1:3] == (1, 1) for x, y in ((a, b), (b, a)))
+
+
+def _is_plain_pool(call) -> bool:
+    attrs = call.attrs
+    padded = any(int(pad) for pad in attrs.padding)
+    return (
+        attrs.layout == "NHWC"
+        and not attrs.ceil_mode
+        and all(int(step) == 1 for step in attrs.dilation)
+        and (attrs.count_include_pad or not padded)
+    )

@@ -1,0 +1,219 @@
+"""Round weights: each layer's in the order of the graph, fitted to the inputs that it will read.
+
+The float network and the network quantized so far run side by side, one operator at a time over all
+images: a layer's integers, scales and bias are chosen so that from quantized inputs it answers what
+the float layer answers from its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import tvm
+from numpy.lib.stride_tricks import sliding_window_view
+from tvm import relax
+
+from bitsweep.relax import graph, op, weights
+from bitsweep.relax.config import QConfig
+from bitsweep.relax.evaluator import Evaluator
+from bitsweep.relax.transform.calibrate import finished, simulated
+
+WIDEST = 8192
+"""A layer of more inputs is rounded to nearest: its second moments would take gigabytes."""
+
+_ROWS = 4096  # gathered before their products are formed
+
+# Weight by weight, descent gains next to nothing from three bits on.
+_SWEPT_BITS = 2
+_SWEEPS = 8
+
+
+def round_weights(
+    mod: tvm.IRModule, config: QConfig, images: Sequence[np.ndarray], evaluator: Evaluator
+) -> tvm.IRModule:
+    """Return the calibrated module with integers for the weights of its annotated layers.
+
+    A weight becomes `dequantize` of int8 (O, KH, KW, C / groups) by a scale per output channel.
+    `evaluator` is of `mod`, or of what it was before calibration. Memory grows with the images, by
+    the tensors alive between two operators.
+    """
+    (parameter,) = graph.main_of(mod).params
+    states = [State({parameter: image}, {parameter: image}) for image in images]
+    pairs = []
+    for index, binding in enumerate(graph.bindings(graph.main_of(mod))):
+        var, value = binding.var, binding.value
+        if op.is_call(value, "bitsweep.conv2d"):
+            layer, exact, quantized = round_layer(binding, config, states, evaluator)
+            if layer.integers is not None:
+                integers = relax.Var(f"{var.name}_weight", value.args[1].ty)
+                pairs.append((integers, _dequantized(layer)))
+                arguments = [value.args[0], integers, relax.const(layer.bias), *value.args[3:]]
+                value = tvm.ir.Call(value.op, arguments, value.attrs)
+            bias = graph.array(binding.value.args[2])
+            for state, ours, theirs in zip(states, exact, quantized, strict=True):
+                state.exact[var] = finished(binding.value, ours, bias, state.exact)
+                state.quantized[var] = finished(binding.value, theirs, layer.bias, state.quantized)
+        else:
+            for state in states:
+                state.advance(binding, evaluator)
+        pairs.append((var, value))
+        for state in states:
+            state.forget(evaluator.dead_after(index))
+    return graph.with_bindings(mod, pairs)
+
+
+@dataclass
+class State:
+    """The tensors alive of one image: the float network's, and the quantized network's."""
+
+    exact: dict[relax.Var, np.ndarray]
+    quantized: dict[relax.Var, np.ndarray]
+
+    def advance(self, binding: relax.VarBinding, evaluator: Evaluator) -> None:
+        if op.is_call(binding.value, "bitsweep.fake_quantize"):
+            source = binding.value.args[0]
+            self.exact[binding.var] = self.exact[source]
+            self.quantized[binding.var] = simulated(binding.value, self.quantized[source])
+        else:
+            for values in (self.exact, self.quantized):
+                values[binding.var] = evaluator.apply(binding, values)
+
+    def forget(self, variables) -> None:
+        for var in variables:
+            self.exact.pop(var, None)
+            self.quantized.pop(var, None)
+
+
+@dataclass
+class Layer:
+    """Weights in real units, (O, KH, KW, C / groups), and bias; rounded ones with integers."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    groups: int
+    integers: np.ndarray | None = field(default=None)
+    scales: np.ndarray | None = field(default=None)
+
+    @staticmethod
+    def of(call: relax.Expr) -> "Layer":
+        weight, bias = (graph.array(arg) for arg in call.args[1:3])
+        return Layer(weight, bias, call.attrs["groups"])
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Weights as matrices by group, (G, O / G, K)."""
+        return self.weight.reshape(self.groups, len(self.weight) // self.groups, -1)
+
+
+def _dequantized(layer: Layer) -> relax.Expr:
+    return relax.op.dequantize(
+        relax.const(layer.integers),
+        relax.const(layer.scales.astype(np.float32)),
+        relax.const(np.zeros(len(layer.scales), np.int8)),
+        axis=0,
+    )
+
+
+def round_layer(
+    binding: relax.VarBinding, config: QConfig, states: Sequence[State], evaluator: Evaluator
+) -> tuple[Layer, list[np.ndarray], list[np.ndarray]]:
+    """The layer with weights on the grid and its bias corrected, if it is annotated; as it is else.
+
+    With it come its sums, without bias and residual, an array an image: those of the float layer
+    in the float network, and those of the new layer in the quantized one.
+    """
+    call = binding.value
+    layer = Layer.of(call)
+    sums = _sums(layer, binding, [state.exact for state in states], evaluator)
+    inputs = [state.quantized for state in states]
+    if not op.is_quantized_layer(call):
+        return layer, sums, _sums(layer, binding, inputs, evaluator)
+    # What a residual is off by, the layer may make up for.
+    aims = [
+        answer + _residual_error(call, state) for answer, state in zip(sums, states, strict=True)
+    ]
+    rounded = _rounded(layer, op.attributes(call), config, inputs, aims, call.args[0])
+    answers = _sums(rounded, binding, inputs, evaluator)
+    if config.bias_correction:
+        missing = [aim - answer for aim, answer in zip(aims, answers, strict=True)]
+        mean = np.mean([part.mean(axis=(0, 1, 2), dtype=np.float64) for part in missing], axis=0)
+        rounded.bias = (rounded.bias + mean).astype(np.float32)
+    return rounded, sums, answers
+
+
+def _sums(layer: Layer, binding, values: Sequence[dict], evaluator: Evaluator) -> list[np.ndarray]:
+    packed = evaluator.packed(layer.weight, layer.groups)
+    return [evaluator.convolve(binding, v[binding.value.args[0]], packed) for v in values]
+
+
+def _residual_error(call: relax.Expr, state: State) -> np.ndarray | np.float32:
+    if len(call.args) < 4:
+        return np.float32(0)
+    return state.exact[call.args[3]] - state.quantized[call.args[3]]
+
+
+def _rounded(layer: Layer, attrs: dict, config: QConfig, inputs, aims, data: relax.Var) -> Layer:
+    bits, rows = attrs["weight_bits"], layer.rows
+    per_channel = config.weight_granularity == "per_channel"
+    rounding = config.rounding
+    if (rounding == "binary" and bits > 1) or (rounding == "gptq" and rows.shape[-1] > WIDEST):
+        rounding = "nearest"
+    if rounding == "gptq":
+        moments = _moments(layer, attrs, [values[data] for values in inputs], aims)
+        weight = rows if layer.groups > 1 else rows[0]
+        integers, scales = weights.gptq(
+            weight,
+            moments.covariance(),
+            bits,
+            cross=moments.cross_covariance(),
+            trust=weights.shrinkage(weight, moments),
+            per_channel=per_channel,
+            sweeps=_SWEEPS if bits <= _SWEPT_BITS else 0,
+        )
+    elif rounding == "binary":
+        integers, scales = weights.binary(rows.reshape(len(layer.weight), -1))
+        if not per_channel:
+            scales = np.full_like(scales, scales.mean())
+    else:
+        choose = weights.by_maximum if config.weight_scale == "max" else weights.by_error
+        scales = choose(rows, bits, per_channel)
+        integers = weights.nearest(rows, scales, bits)
+    integers, scales = integers.reshape(layer.weight.shape), scales.reshape(-1)
+    weight = (integers * scales.reshape(-1, 1, 1, 1)).astype(np.float32)
+    return Layer(weight, layer.bias, layer.groups, integers, scales)
+
+
+def _moments(layer: Layer, attrs: dict, inputs, aims) -> weights.Moments:
+    groups, outputs, width = layer.rows.shape
+    moments = weights.Moments(width, outputs, (groups,) if groups > 1 else ())
+    gathered: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def form_products():
+        read, wanted = (np.concatenate(parts, axis=1) for parts in zip(*gathered, strict=True))
+        if groups > 1:
+            moments.update(read, wanted)
+        else:
+            moments.update(read[0], wanted[0])
+        gathered.clear()
+
+    for data, aim in zip(inputs, aims, strict=True):
+        gathered.append((_rows(data, attrs), aim.reshape(-1, groups, outputs).swapaxes(0, 1)))
+        if sum(read.shape[1] for read, _ in gathered) >= _ROWS:
+            form_products()
+    if gathered:
+        form_products()
+    return moments
+
+
+def _rows(data: np.ndarray, attrs: dict) -> np.ndarray:
+    """Windows of an image (N, H, W, C) as rows, (G, N · OH · OW, KH · KW · C / G)."""
+    (kh, kw), (down, right) = attrs["kernel_size"], attrs["strides"]
+    (dy, dx), groups = attrs["dilation"], attrs["groups"]
+    top, left, bottom, after = attrs["padding"]
+    padded = np.pad(data, ((0, 0), (top, bottom), (left, after), (0, 0)))
+    spans = (dy * (kh - 1) + 1, dx * (kw - 1) + 1)
+    windows = sliding_window_view(padded, spans, axis=(1, 2))[:, ::down, ::right, :, ::dy, ::dx]
+    batch, height, width, channels = windows.shape[:4]
+    windows = windows.reshape(batch, height, width, groups, channels // groups, kh, kw)
+    windows = windows.transpose(3, 0, 1, 2, 5, 6, 4)
+    return windows.reshape(groups, batch * height * width, -1)

@@ -1,0 +1,53 @@
+"""A triangular factor of a layer's second moments."""
+
+import numpy as np
+from scipy.linalg import cho_solve, cholesky
+
+
+class Factor:
+    """The upper triangular U, H + diag(penalty) = U·Uᵀ, the rows and columns of H in an order.
+
+    `hessian` (…, K, K) float64, symmetric; `penalty` (…); `order` (…, K): the index in `hessian` of
+    each row of U.
+
+    Raises `ValueError` (`LinAlgError`) where the sum is not positive definite.
+    """
+
+    def __init__(self, hessian: np.ndarray, penalty: np.ndarray, order: np.ndarray):
+        # LAPACK factors into L·Lᵀ, lower triangular: that is U·Uᵀ with every order reversed.
+        self._reversed = order[..., ::-1]
+        self._lower = {}
+        for index in np.ndindex(hessian.shape[:-2]):
+            reverse = self._reversed[index]
+            matrix = hessian[index][reverse][:, reverse]
+            add_to_diagonal(matrix, penalty[index])
+            self._lower[index] = cholesky(
+                matrix.T, lower=True, overwrite_a=True, check_finite=False
+            )
+
+    def solve(self, rows: np.ndarray) -> np.ndarray:
+        """Return `rows` (…, O, K) times the inverse of H + diag(penalty), both as H is ordered."""
+        solved = np.empty(rows.shape)
+        for index, lower in self._lower.items():
+            reverse = self._reversed[index]
+            columns = rows[index][:, reverse].T
+            solved[index][:, reverse] = cho_solve((lower, True), columns, check_finite=False).T
+        return solved
+
+    def unit(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return V (…, K, K), upper triangular with a diagonal of ones, and d (…, K), float32:
+        U·Uᵀ = V·diag(d)·Vᵀ."""
+        count = self._reversed.shape[-1]
+        unit = np.empty((*self._reversed.shape, count), dtype=np.float32)
+        squares = np.empty(self._reversed.shape, dtype=np.float32)
+        for index, lower in self._lower.items():
+            pivots = np.diagonal(lower)[::-1]
+            unit[index] = lower[::-1, ::-1] / pivots
+            squares[index] = np.square(pivots)
+        return unit, squares
+
+
+def add_to_diagonal(matrix: np.ndarray, penalty: np.ndarray) -> None:
+    """Add `penalty` (…) to each diagonal element of `matrix` (…, K, K), in place."""
+    index = np.arange(matrix.shape[-1])
+    matrix[..., index, index] += np.asarray(penalty, dtype=matrix.dtype)[..., None]
