@@ -14,6 +14,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [workflow.basedir, os.getcwd(), os.environ.get("PYTHONPATH")])
 )
 
+# Snakemake has imported the executor plugin where it is installed, used or not.
+plugin = sys.modules.get("snakemake_executor_plugin_slurm")
+if hasattr(plugin, "get_min_job_age"):
+    from bitsweep import slurm
+
+    slurm.have_patience(plugin)
+
 
 configfile: workflow.source_path("config/config.yaml")
 
@@ -21,6 +28,7 @@ configfile: workflow.source_path("config/config.yaml")
 include: "rules/common.smk"
 include: "rules/engine.smk"
 include: "rules/train.smk"
+include: "rules/download.smk"
 include: "rules/trace.smk"
 include: "rules/import.smk"
 include: "rules/quantize.smk"
@@ -31,14 +39,17 @@ include: "rules/evaluate.smk"
 include: "rules/inspect.smk"
 include: "rules/aggregate.smk"
 include: "rules/plots.smk"
+include: "rules/sensitivity.smk"
 include: "rules/check.smk"
 
 
 localrules:
     all,
     engine,
+    download,
     aggregate,
     plots,
+    sensitivity_table,
     check,
 
 
@@ -49,6 +60,11 @@ rule all:
         PLOTS,
         # Asked for, so that what a failed job or its user removed is made again.
         experiment_outcomes,
+        sensitivity_outcomes,
+
+
+onstart:
+    require_room()
 
 
 onsuccess:

@@ -2,10 +2,10 @@
 
     python benchmarks/overhead.py [MODEL]
 
-Runs a model (digits) at float32 and int8, from nothing, one job at a time, in a temporary
-directory, and prints for each stage the seconds of its jobs as Snakemake records them (process
-starts, imports, hashing, checks and all), the seconds that they spent inside TVM's functions, and
-the difference.
+Runs a model (digits) at float32 and int8 in both engines, from nothing, one job at a time, in a
+temporary directory, and prints for each engine and stage the seconds of its jobs as Snakemake
+records them (process starts, imports, hashing, checks and all), the seconds that they spent inside
+TVM's functions, and the difference.
 """
 
 import json
@@ -19,6 +19,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+ENGINES = ("relay", "relax")
 STAGES = ("quantize", "compile", "export", "benchmark", "evaluate", "inspect")
 _SPENT = re.compile(r"^seconds in TVM: (\{.*\})$", re.MULTILINE)
 
@@ -33,17 +34,19 @@ def main(model: str = "digits") -> None:
             [
                 *(sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all"),
                 *("--config", f"sweep={{models: [{model}], precisions: [float32, int8]}}"),
+                "sensitivity={precisions: []}",
             ],
             cwd=sweep,
             check=True,
         )
-        report(sweep, model)
+        for engine in ENGINES:
+            report(sweep, model, engine)
 
 
-def report(sweep: Path, model: str) -> None:
-    """Print the table of a model for a finished run in the directory `sweep`."""
+def report(sweep: Path, model: str, engine: str) -> None:
+    """Print the table of a model and an engine for a finished run in the directory `sweep`."""
     wall, tvm = defaultdict(list), defaultdict(list)
-    for outcome in sorted(sweep.glob(f"results/{model}/relay/cpu/*/*.json")):
+    for outcome in sorted(sweep.glob(f"results/{model}/{engine}/cpu/*/*.json")):
         if outcome.stem not in STAGES:
             continue
         record = _metadata(sweep, outcome)
@@ -51,7 +54,7 @@ def report(sweep: Path, model: str) -> None:
         log = sweep / "results/logs" / outcome.relative_to(sweep / "results").with_suffix(".log")
         spent = _SPENT.findall(log.read_text(errors="replace"))
         tvm[outcome.stem].append(sum(sum(json.loads(text).values()) for text in spent))
-    print("mean seconds per experiment")
+    print(f"mean seconds per experiment, {engine}")
     print(f"{'stage':<10} {'job':>8} {'in TVM':>8} {'own':>8}")
     means = {s: [sum(v[s]) / len(v[s]) for v in (wall, tvm)] for s in STAGES}
     means["all"] = [sum(column) for column in zip(*means.values(), strict=True)]

@@ -1,12 +1,14 @@
 """The configuration: every key, what is allowed, and one sentence for what is not."""
 
+import dataclasses
 import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
+import pydantic.dataclasses
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -19,9 +21,12 @@ from pydantic import (
 from bitsweep.engines import ENGINES
 from bitsweep.errors import UserError
 from bitsweep.outcome import STAGES, Experiment
+from bitsweep.relax.config import PRESETS, QConfig
 
 BASELINE = "float32"
 """The precision that is always there: the unquantized network."""
+
+BASELINE_BITS = 32
 
 # What TVM 0.16 can be asked to store integers in, with its width in bits.
 STORAGE_BITS = {
@@ -63,8 +68,8 @@ class Number(_Section):
         return self
 
 
-class Precision(_Section):
-    """A quantization setting; the fields are those of `relay.quantize.QConfig`, named as there.
+class Relay(_Section):
+    """A precision in Relay; the fields are those of `relay.quantize.QConfig`, named as there.
 
     `bits` and `storage` are a short way to set `input` and `weight` alike.
     """
@@ -105,6 +110,56 @@ class Precision(_Section):
             raise ValueError("calibrate_chunk_by is -1 (all layers at once) or at least 1")
         return self
 
+    @property
+    def weight_bits(self) -> int:
+        return self.weight.bits
+
+    @property
+    def activation_bits(self) -> int:
+        return self.input.bits
+
+    def settings(self) -> dict[str, Any]:
+        """What the engine quantizes by, safe in JSON."""
+        return self.model_dump(mode="json")
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Relax(QConfig):
+    """A precision in Relax: the settings of `bitsweep.relax`, over those of a `preset`."""
+
+    preset: Literal[tuple(PRESETS)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, value: Any) -> Any:
+        preset = value.get("preset") if isinstance(value, Mapping) else None
+        if preset not in tuple(PRESETS):
+            return value
+        return {**dataclasses.asdict(PRESETS[preset]), **value}
+
+    def settings(self) -> dict[str, Any]:
+        """What the engine quantizes by, safe in JSON: `QConfig`'s fields."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(QConfig)}
+        return json.loads(json.dumps(fields))
+
+
+class Precision(_Section):
+    """A named quantization setting: a section for each engine that can have it."""
+
+    relay: Relay | None = None
+    relax: Relax | None = None
+
+    @model_validator(mode="after")
+    def _of_an_engine(self):
+        if not self.engines:
+            raise ValueError(f"give a section for an engine: {', '.join(ENGINES)}")
+        return self
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines that the precision exists for."""
+        return tuple(engine for engine in ENGINES if getattr(self, engine) is not None)
+
 
 class Model(_Section):
     """A classifier: where its network, its weights and its images come from.
@@ -127,6 +182,11 @@ class Model(_Section):
     @property
     def weights_are_path(self) -> bool:
         return "/" in self.weights or self.weights.endswith((".pt", ".pth"))
+
+    @property
+    def weights_are_downloaded(self) -> bool:
+        """Whether they are torchvision's, by name."""
+        return not self.weights_are_path and self.weights != "seeded"
 
     @property
     def data_is_path(self) -> bool:
@@ -165,12 +225,19 @@ class Limits(_Section):
 
 
 class Sweep(_Section):
-    """Which experiments run: every combination."""
+    """Which experiments run: every combination that exists."""
 
     models: Annotated[tuple[Name, ...], Field(min_length=1)]
     engines: Annotated[tuple[Name, ...], Field(min_length=1)] = ENGINES
     targets: Annotated[tuple[Name, ...], Field(min_length=1)] = ("cpu",)
     precisions: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class Sensitivity(_Section):
+    """Whose layers are quantized one at a time, in Relax: precisions, and how many images."""
+
+    precisions: tuple[Name, ...] = ()
+    images: Annotated[int, Field(ge=1)] = 32
 
 
 class Expectation(_Section):
@@ -184,7 +251,11 @@ class Expectation(_Section):
 
 
 class Config(_Section):
-    """A whole configuration: what there is, and which of it is swept."""
+    """A whole configuration: what there is, and which of it is swept.
+
+    `stand_in` is the absolute path of a script that runs in place of every rule's own, to measure
+    the workflow itself.
+    """
 
     sweep: Sweep
     models: dict[Name, Model]
@@ -193,7 +264,9 @@ class Config(_Section):
     engines: dict[Name, Engine] = {}
     benchmark: Benchmark = Benchmark()
     limits: Limits = Limits()
+    sensitivity: Sensitivity = Sensitivity()
     expect: tuple[Expectation, ...] = ()
+    stand_in: Annotated[str, Field(pattern=r"^/.+\.(sh|py)$")] | None = None
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -213,12 +286,42 @@ class Config(_Section):
                 _known(f"sweep.{kind}s", name, names)
             if len(set(swept)) < len(swept):
                 raise ValueError(f"sweep.{kind}s = {list(swept)} names one twice")
+        for engine in self.sweep.engines:
+            if not any(self.exists(engine, precision) for precision in self.sweep.precisions):
+                raise ValueError(
+                    f"sweep.engines = {engine!r} has none of the precisions of the sweep: "
+                    f"{', '.join(self.sweep.precisions)}"
+                )
+        for precision in self.sweep.precisions:
+            if not any(self.exists(engine, precision) for engine in self.sweep.engines):
+                raise ValueError(
+                    f"sweep.precisions = {precision!r} has a section for "
+                    f"{', '.join(self.precisions[precision].engines)} only, and the engines of "
+                    f"the sweep are {', '.join(self.sweep.engines)}"
+                )
+        for name in self.sensitivity.precisions:
+            _known(
+                "sensitivity.precisions",
+                name,
+                [name for name, p in self.precisions.items() if p.relax],
+            )
         for index, expectation in enumerate(self.expect):
             for kind, names in allowed.items():
                 pattern = getattr(expectation, kind)
                 if not any(fnmatchcase(name, pattern) for name in names):
                     _known(f"expect.{index}.{kind}", pattern, names)
         return self
+
+    def exists(self, engine: str, precision: str) -> bool:
+        """Return whether an engine has a precision: the baseline, or a section of its own."""
+        return precision == BASELINE or engine in self.precisions[precision].engines
+
+    def bits(self, experiment: Experiment) -> tuple[int, int]:
+        """Return the bits of an experiment's weights and of its activations."""
+        if experiment.precision == BASELINE:
+            return BASELINE_BITS, BASELINE_BITS
+        section = getattr(self.precisions[experiment.precision], experiment.engine)
+        return section.weight_bits, section.activation_bits
 
     @property
     def experiments(self) -> tuple[Experiment, ...]:
@@ -229,6 +332,18 @@ class Config(_Section):
             for engine in self.sweep.engines
             for target in self.sweep.targets
             for precision in self.sweep.precisions
+            if self.exists(engine, precision)
+        )
+
+    @property
+    def sensitivities(self) -> tuple[Experiment, ...]:
+        """The experiments whose layers are quantized one at a time."""
+        return tuple(
+            Experiment(model=model, engine="relax", target=target, precision=precision)
+            for model in self.sweep.models
+            for target in self.sweep.targets
+            for precision in self.sensitivity.precisions
+            if "relax" in self.sweep.engines
         )
 
     def expected(self, experiment: Experiment) -> str:
@@ -271,7 +386,7 @@ def _sentence(detail: Mapping[str, Any]) -> str:
     """Say one of pydantic's errors as key, value and what is allowed."""
     key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
     said = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "extra_forbidden":
+    if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         allowed = _keys_at(detail["loc"][:-1])
         near = difflib.get_close_matches(str(detail["loc"][-1]), allowed, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -280,6 +395,8 @@ def _sentence(detail: Mapping[str, Any]) -> str:
         return f"{key} is missing"
     if not key:
         return said
+    if re.match(r"\w+ = ", said):  # it names the field of this section itself
+        return f"{key}.{said}"
     return f"{key} = {detail['input']!r}: {said[0].lower()}{said[1:]}"
 
 
@@ -287,11 +404,20 @@ def _keys_at(location: Iterable[str | int]) -> list[str]:
     """The keys that the section at `location` of a config may have."""
     section: Any = Config
     for part in location:
-        field = section.model_fields.get(part) if isinstance(section, type) else None
-        section = field.annotation if field else section.__args__[-1]
-    while not (isinstance(section, type) and issubclass(section, BaseModel)):
-        section = section.__args__[-1]
-    return list(section.model_fields)
+        fields = _fields(section)
+        section = _of_many(fields[part].annotation if part in fields else section)
+    return list(_fields(section))
+
+
+def _of_many(annotation: Any) -> Any:
+    """The section that is optional, or the values of a mapping, or the items of a tuple."""
+    while not _fields(annotation):
+        annotation = next(a for a in reversed(get_args(annotation)) if a not in (type(None), ...))
+    return annotation
+
+
+def _fields(section: Any) -> dict[str, Any]:
+    return getattr(section, "__pydantic_fields__", {})
 
 
 def schema() -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 LLVM_TYPES = ("half", "bfloat", "float", "double", "i1", "i2", "i4", "i8", "i16", "i32", "i64")
 
+_DEBUG = re.compile(r"!|.*@llvm\.dbg\.|\s*#dbg_")  # metadata, and the two forms of debug records
+
 # What may hold a type's name without being one comes first and matches with an empty group.
 _LLVM_TOKEN = re.compile(
     r'"[^"\n]*"|;.*|[%@$!#][\w.$-]+|\b(half|bfloat|float|double|i(?:1|2|4|8|16|32|64))\b(?![.$:-])'
@@ -34,7 +36,7 @@ def count_llvm_types(text_or_path: str | Path) -> dict[str, int]:
     """
     counts: Counter[str] = Counter()
     for lines in _batches(text_or_path):
-        code = "".join(line for line in lines if line[0] != "!" and "@llvm.dbg." not in line)
+        code = "".join(line for line in lines if not _DEBUG.match(line))
         counts.update(_LLVM_TOKEN.findall(code))
     return {name: counts[name] for name in LLVM_TYPES}
 

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections import defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,17 @@ def _blocks(samples: Path, module: str) -> np.ndarray:
 
 
 def write(
-    outputs: dict[str, str], settings: dict[str, Any], *, threads: int, load_before: list[float]
+    outputs: dict[str, str],
+    settings: dict[str, Any],
+    *,
+    threads: int,
+    start: datetime,
+    load_before: list[float],
 ) -> None:
     """Write `latency`, JSON, from `samples`: `summarize`'s figures and the machine's state.
 
-    `threads` is how many the module ran with, `load_before` the machine's load as it started.
+    `threads` is how many the module ran with, `load_before` the machine's load at the `start`.
+    Times are ISO 8601, UTC; from start to end nothing else was timed on the machine.
     """
     figures = summarize(outputs["samples"], settings)
     described = machine.describe()
@@ -56,6 +63,8 @@ def write(
             {
                 **figures,
                 "threads": threads,
+                "start": start.isoformat(),
+                "end": datetime.now(UTC).isoformat(),
                 "machine": described,
                 "load_before": load_before,
                 "load_after": load_after,

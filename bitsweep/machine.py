@@ -3,7 +3,8 @@
 import math
 import os
 import platform
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +22,14 @@ class CpuInfo:
 
 
 def describe() -> dict[str, object]:
-    """Return this machine's CPU, cores, load, memory in bytes and software, safe in JSON."""
+    """Return this machine's CPU, cores, load, memory in bytes and software, safe in JSON.
+
+    `node` is its name, in Slurm that of the node, whose `partition` the job was sent to.
+    """
     cpu = read_cpuinfo()
     return {
+        "node": os.environ.get("SLURMD_NODENAME") or platform.node(),
+        "partition": os.environ.get("SLURM_JOB_PARTITION"),
         "cpu_model": cpu.model,
         "cpu_flags": sorted(cpu.flags),
         "cores_allowed": cores_allowed(),
@@ -151,3 +157,25 @@ def llvm_cpu(flags: Iterable[str], model: str | None = None, machine: str | None
     return next(
         name for name, needed, amd in LLVM_CPUS if needed <= present and (is_amd or not amd)
     )
+
+
+# Features whose instructions LLVM may pick and which /proc/cpuinfo spells alike, but for dashes.
+_VECTOR_FEATURE = re.compile(r"avx|amx|gfni|vaes|vpclmulqdq")
+
+
+def better_llvm_cpu(
+    detected: Collection[str], named: Collection[str], flags: Iterable[str]
+) -> bool:
+    """Return whether the CPU that an LLVM took this one for is at least as good a name as ours.
+
+    `detected` and `named` are LLVM's features of the one name and of the other. LLVM may name a CPU
+    with features that a virtual machine hides, or one without features that /proc/cpuinfo shows in
+    its `flags`.
+    """
+    present, detected, named = map(_vector_features, (flags, detected, named))
+    return detected <= present and len(detected) >= len(named & present)
+
+
+def _vector_features(names: Iterable[str]) -> set[str]:
+    plain = (name.replace("_", "").replace("-", "") for name in names)
+    return {name for name in plain if _VECTOR_FEATURE.match(name)}

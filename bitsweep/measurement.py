@@ -2,6 +2,7 @@
 
 import csv
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,8 +14,6 @@ _BLOCK_SIZES = (3, 2, 1)
 class Executor(Protocol):
     """What every engine's executor can do."""
 
-    input_shape: tuple[int, ...]
-
     def set_input(self, image: np.ndarray) -> None:
         """Take an image."""
 
@@ -23,22 +22,24 @@ class Executor(Protocol):
 
 
 def measure(
-    candidate: Executor, baseline: Executor | None, settings: dict, samples: Path | str
+    candidate: Executor,
+    baseline: Executor | None,
+    input_shape: Sequence[int],
+    settings: dict,
+    samples: Path | str,
 ) -> None:
     """Write a CSV of every raw sample: `round, input, module, run, milliseconds`.
 
-    A round takes each of `inputs` standard-normal inputs once and times a block of runs of each
-    module on it, three where they divide `runs`; which module goes first alternates. Blocks, not
-    runs, are to be taken as independent. Rounds follow until every input has had `runs` runs, or
-    until a further round would exceed `budget_seconds`; the first always runs. Warm-up runs come
-    before and count towards the budget.
+    A round takes each of `inputs` standard-normal inputs, of `input_shape`, once and times a block
+    of runs of each module on it, three where they divide `runs`; which module goes first
+    alternates. Blocks, not runs, are to be taken as independent. Rounds follow until every input
+    has had `runs` runs, or until a further round would exceed `budget_seconds`; the first always
+    runs. Warm-up runs come before and count towards the budget.
     """
     start = time.monotonic()
     modules = {"candidate": candidate} | ({"baseline": baseline} if baseline else {})
     generator = np.random.default_rng(settings["seed"])
-    inputs = generator.standard_normal(
-        (settings["inputs"], *candidate.input_shape), dtype=np.float32
-    )
+    inputs = generator.standard_normal((settings["inputs"], *input_shape), dtype=np.float32)
     for executor in modules.values():
         executor.set_input(inputs[0])
         if settings["warmup"]:

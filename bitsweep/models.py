@@ -2,12 +2,14 @@
 
 import difflib
 import importlib
+import json
 from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import nn
 
+from bitsweep.artifact import write_text
 from bitsweep.config import Model
 from bitsweep.errors import UserError
 
@@ -45,11 +47,28 @@ def load(settings: Model, calibration: torch.Tensor) -> nn.Module:
     elif settings.weights == "seeded":
         _calibrate_batch_norm(network, calibration)
     elif ":" in settings.factory:
-        raise UserError(
-            f"weights {settings.weights!r} of {settings.factory}: an own model takes `seeded` or "
-            "the path of a checkpoint"
-        )
+        raise _no_download(settings)
     return network.eval()
+
+
+def download(settings: Model, record: Path | str) -> None:
+    """Put the weights of torchvision's into torch's cache, and say in `record`, JSON, which.
+
+    Raises `UserError` for weights that torchvision does not have or that cannot be had.
+    """
+    if ":" in settings.factory:
+        raise _no_download(settings)
+    network = _torchvision(settings)
+    size = sum(tensor.nbytes for tensor in network.state_dict().values())
+    said = {"factory": settings.factory, "weights": settings.weights, "bytes": size}
+    write_text(record, json.dumps(said, indent=2) + "\n")
+
+
+def _no_download(settings: Model) -> UserError:
+    return UserError(
+        f"weights {settings.weights!r} of {settings.factory}: an own model takes `seeded` or "
+        "the path of a checkpoint"
+    )
 
 
 def _own(factory: str) -> nn.Module:
@@ -75,7 +94,7 @@ def _torchvision(settings: Model) -> nn.Module:
             f"factory {settings.factory!r} is not a classifier of torchvision; near it: {near}; "
             "an own model is named module:function"
         )
-    if settings.weights == "seeded" or settings.weights_are_path:
+    if not settings.weights_are_downloaded:
         return models.get_model(settings.factory, weights=None)
     available = models.get_model_weights(settings.factory)
     if settings.weights not in available.__members__:

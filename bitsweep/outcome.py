@@ -54,8 +54,23 @@ class Failure(_Record):
     log: str | None = None
 
 
+class Coverage(_Record):
+    """How much of a network runs in integers.
+
+    `macs` are the multiplications with accumulation of one image, `integer_macs` those of integers;
+    `float_operators` counts, by name, the operators that stayed in floating point.
+    """
+
+    macs: int
+    integer_macs: int
+    float_operators: dict[str, int] = {}
+
+
 class Outcome(_Record):
-    """What became of one stage; written as `{stage}.json` beside its artifacts."""
+    """What became of one stage; written as `{stage}.json` beside its artifacts.
+
+    `coverage` is there where the stage is `quantize` and it is ok.
+    """
 
     state: State
     stage: str
@@ -65,6 +80,7 @@ class Outcome(_Record):
     artifacts: tuple[Artifact, ...] = ()
     error: Failure | None = None
     skipped_by: str | None = None
+    coverage: Coverage | None = None
     environment: dict[str, str | None] = {}
 
     @property

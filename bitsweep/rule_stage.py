@@ -3,12 +3,13 @@
 import importlib.metadata
 import platform
 from collections.abc import Callable
+from pathlib import Path
 
 import bitsweep
 from bitsweep import machine, outcome
 from bitsweep.child import Limits
 from bitsweep.engines import task
-from bitsweep.outcome import Experiment
+from bitsweep.outcome import Coverage, Experiment
 from bitsweep.stage import Stage, Work
 
 Finish = Callable[[dict[str, str | None], dict[str, str]], None]
@@ -22,7 +23,8 @@ def run(snakemake, *tasks: str, finish: Finish | None = None) -> None:
 
     By convention of the rules, `input.upstream` are the outcomes that must be ok,
     `input.baseline_outcome` that of the optional `input.baseline`, and the other inputs artifacts
-    by name. `output.outcome` is the outcome and the other outputs are artifacts. A task finds what
+    by name. `output.outcome` is the outcome, which says what an output `coverage` says, and the
+    other outputs are artifacts. A task finds what
     the tasks before it wrote among its inputs, unless an input has that name; `finish` takes the
     paths of inputs and outputs.
     """
@@ -55,7 +57,7 @@ def run(snakemake, *tasks: str, finish: Finish | None = None) -> None:
                 return Work(ended.failure, peak)
         if finish:
             finish(inputs, staged)
-        return Work(None, peak)
+        return Work(None, peak, _coverage(staged))
 
     artifacts = dict(snakemake.output.items())
     Stage(
@@ -70,6 +72,12 @@ def run(snakemake, *tasks: str, finish: Finish | None = None) -> None:
             **(engine.versions if engine else {}),
         },
     ).run(work, upstream=upstream, reads=filter(None, inputs.values()))
+
+
+def _coverage(staged: dict[str, str]) -> Coverage | None:
+    if "coverage" not in staged:
+        return None
+    return Coverage.model_validate_json(Path(staged["coverage"]).read_bytes())
 
 
 def _as_list(value) -> list[str]:

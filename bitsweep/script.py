@@ -4,10 +4,11 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bitsweep.errors import UserError
+from bitsweep.storage import shortage
 
 
 @contextmanager
@@ -15,27 +16,39 @@ def script(snakemake) -> Iterator[None]:
     """Send the block's output, that of its libraries and children too, to the rule's log.
 
     A `UserError` ends the script with its sentence on the terminal and in the log; any other
-    exception with its traceback in the log and one line on the terminal.
+    exception with one line on the terminal, which names a file system that is full, and with its
+    traceback in the log.
     """
     log = Path(snakemake.log[0])
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
     terminal = os.dup(2)
-    with log.open("wb") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
     try:
+        _send_output_to(log)
         yield
+        sys.stdout.flush()
     except UserError as error:
         _tell(terminal, f"{snakemake.rule}: {error}")
         raise SystemExit(1) from None
     except Exception as error:
-        traceback.print_exc()
-        _tell(terminal, f"{snakemake.rule}: {type(error).__name__}: {error} (see {log})")
+        places = [log.parent, *(Path(path).parent for path in snakemake.output)]
+        full = shortage(places, told=str(error))
+        sentence = full or f"{type(error).__name__}: {error} (see {log})"
+        _tell(terminal, f"{snakemake.rule}: {sentence}", traceback.format_exc())
         raise SystemExit(1) from None
 
 
-def _tell(terminal: int, sentence: str) -> None:
-    print(f"Error: {sentence}", file=sys.stderr, flush=True)
+def _send_output_to(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    log.write_bytes(b"")
+    with log.open("ab") as file:  # as others who open it do: none writes over what another wrote
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
+def _tell(terminal: int, sentence: str, details: str = "") -> None:
     os.write(terminal, f"Error: {sentence}\n".encode())
+    if not os.path.sameopenfile(terminal, 2):
+        # The log may be what cannot be written.
+        with suppress(OSError):
+            print(f"{details}Error: {sentence}", file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bitsweep.artifact import replacing, staging_directory
-from bitsweep.outcome import Experiment, Failure, Outcome, describe, read, verify
+from bitsweep.outcome import Coverage, Experiment, Failure, Outcome, describe, read, verify
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class Work:
 
     failure: Failure | None = None
     peak_rss_bytes: int = 0
+    coverage: Coverage | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Stage:
             seconds=seconds,
             peak_rss_bytes=result.peak_rss_bytes,
             error=result.failure,
+            coverage=result.coverage,
         )
 
     def _leave_empty(self) -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 from tabulate import tabulate
 
-from bitsweep.tables import check, failures, place
+from bitsweep.tables import check, failures, place, warnings
 
 _UNTRAINED = "untrained weights: seeded initialisation; accuracy has no meaning, agreement does"
 
@@ -11,6 +11,7 @@ _UNTRAINED = "untrained weights: seeded initialisation; accuracy has no meaning,
 def markdown(summary: pd.DataFrame) -> str:
     """Return the report on a summary (`tables.collect`) as Markdown."""
     parts = ["# bitsweep: what became of every bit width", _verdict(summary)]
+    parts += [f"**Warning:** {sentence}." for sentence in warnings(summary)]
     for model, of_model in summary.groupby("model", sort=False):
         parts += [f"## {model}", _about(of_model)]
         for (engine, target), group in of_model.groupby(["engine", "target"], sort=False):
@@ -46,19 +47,21 @@ def _table(group: pd.DataFrame) -> str:
     rows = [
         {
             "precision": row["precision"],
+            "bits": f"{row['weight_bits']}/{row['activation_bits']}",
             "outcome": _outcome(row),
             "median latency, ms": _interval(row, "latency_median_ms", "latency_low_ms", "#.4g"),
             "speed-up": _interval(row, "speedup_vs_float32", "speedup_low", ".2f"),
             "top-1 accuracy": _figure(row["top1_accuracy"], ".1%"),
             "agreement with PyTorch": _figure(row["top1_agreement"], ".1%"),
             "SQNR, dB": _figure(row["sqnr_db"], "z.1f"),
+            "in integers": _figure(row["integer_macs_percent"] / 100, ".1%"),
             "module, MB": _figure(row["module_size_bytes"] / 1e6, "#.3g"),
             "of float32": _figure(row["size_vs_float32"], ".2f"),
             "note": _note(row),
         }
         for _, row in group.iterrows()
     ]
-    align = ["left", "left", *["right"] * 7, "left"]
+    align = ["left", "left", "left", *["right"] * 8, "left"]
     return tabulate(rows, "keys", "pipe", colalign=align, disable_numparse=True)
 
 
@@ -116,7 +119,12 @@ def _code(text: str) -> str:
 
 
 def _measured(summary: pd.DataFrame) -> str:
-    lines = ["## How it was measured", ""]
+    lines = [
+        "## How it was measured",
+        "",
+        "- Bits: of the weights and of the activations. In integers: the share of the "
+        "multiplications that quantization brought to integers.",
+    ]
     measured = summary.dropna(subset=["latency_median_ms"])
     for (cpu, threads), group in measured.groupby(
         ["cpu_model", "threads"], sort=False, dropna=False

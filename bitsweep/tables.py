@@ -25,6 +25,8 @@ _COLUMNS: dict[str, str] = {
     "engine": "string",
     "target": "string",
     "precision": "string",
+    "weight_bits": "Int64",
+    "activation_bits": "Int64",
     "state": "string",
     "failed_stage": "string",
     **{f"error_{field}": "string" for field in ("kind", "type", "message", "function", "file")},
@@ -46,6 +48,8 @@ _COLUMNS: dict[str, str] = {
     "stopped_by_budget": "boolean",
     "threads": "Int64",
     "cpu_model": "string",
+    "node": "string",
+    "partition": "string",
     "compiled_for": "string",
     "images": "Int64",
     "top1_accuracy": "Float64",
@@ -58,6 +62,7 @@ _COLUMNS: dict[str, str] = {
     "max_abs_error": "Float64",
     "degenerate": "boolean",
     "exact": "boolean",
+    "integer_macs_percent": "Float64",
     "module_size_bytes": "Int64",
     "size_vs_float32": "Float64",
     **{f"{name}_bytes": "Int64" for name in _SIZES},
@@ -70,9 +75,15 @@ _COLUMNS: dict[str, str] = {
 }
 
 
-def collect(experiments: Iterable[Experiment], results: Path | str) -> pd.DataFrame:
+def collect(
+    experiments: Iterable[Experiment],
+    results: Path | str,
+    *,
+    bits: Iterable[tuple[int, int]],
+) -> pd.DataFrame:
     """Return one row per experiment, in the order given, from the files under `results`.
 
+    `bits` are those of each experiment's weights and activations, as the config has them.
     `state` is `ok` or `failed`, `failed_stage` the first stage that failed and `error_*` its
     error; benchmark, evaluate and inspect do not depend on each other, so what a second of them
     failed with is in `other_failures` (JSON) and `failures` tells it. A figure that a failed stage
@@ -80,7 +91,10 @@ def collect(experiments: Iterable[Experiment], results: Path | str) -> pd.DataFr
     accuracies and agreements fractions, counts of LLVM types and instructions as in the module.
     Raises `UserError` when an outcome or an artifact is not what its stage left.
     """
-    rows = [_row(experiment, Path(results)) for experiment in experiments]
+    rows = [
+        _row(experiment, Path(results)) | {"weight_bits": weights, "activation_bits": activations}
+        for experiment, (weights, activations) in zip(experiments, bits, strict=True)
+    ]
     return _typed(pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object))
 
 
@@ -115,6 +129,23 @@ def one_line(row: pd.Series) -> str:
     if row.get("degenerate", False):
         told.append("degenerate")
     return f"{name} ok: " + ", ".join(told) if told else f"{name} ok"
+
+
+def warnings(summary: pd.DataFrame) -> list[str]:
+    """Return a sentence for each model whose latencies stand side by side but cannot be compared.
+
+    Those of different CPU models; speed-ups are paired, each on one machine.
+    """
+    sentences = []
+    for model, group in summary.dropna(subset=["latency_median_ms"]).groupby("model", sort=False):
+        cpus = group["cpu_model"].fillna("an unnamed CPU")
+        if cpus.nunique() > 1:
+            counts = ", ".join(f"{cpu} ({count})" for cpu, count in cpus.value_counts().items())
+            sentences.append(
+                f"latencies of {model} are from different CPU models: {counts}; compare "
+                "speed-ups only, or have all benchmarks on one type of node"
+            )
+    return sentences
 
 
 def experiment_name(row: pd.Series) -> str:
@@ -181,6 +212,8 @@ def _row(experiment: Experiment, results: Path) -> dict[str, object]:
     ):
         if outcomes[stage].state == "ok":
             row |= figures(_payload(outcomes[stage], path))
+    if coverage := outcomes["quantize"].coverage:
+        row["integer_macs_percent"] = 100 * coverage.integer_macs / max(coverage.macs, 1)
     for artifact in outcomes["export"].artifacts:
         if Path(artifact.path).name == "module.so":
             row["module_size_bytes"] = artifact.size_bytes
@@ -226,7 +259,7 @@ def _latency(payload: dict) -> dict[str, object]:
         "runs": payload["inputs"] * payload["runs_per_input"],
         "stopped_by_budget": payload["stopped_by_budget"],
         "threads": payload["threads"],
-        "cpu_model": payload["machine"]["cpu_model"],
+        **{name: payload["machine"][name] for name in ("cpu_model", "node", "partition")},
     }
 
 

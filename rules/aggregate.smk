@@ -36,7 +36,8 @@ rule aggregate:
         runtime=10,
     params:
         experiments=EXPERIMENTS,
+        bits=BITS,
     message:
         "putting {count} experiments into tables".format(count=len(EXPERIMENTS))
     script:
-        "../workflow_scripts/aggregate.py"
+        script_of("aggregate")

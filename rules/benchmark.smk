@@ -13,13 +13,15 @@ rule benchmark:
         LOGS + "{model}/{engine}/{target}/{precision}/benchmark.log",
     threads: WHOLE_MACHINE
     resources:
-        mem_mb=JOB_MB,
-        runtime=JOB_MINUTES,
+        mem_mb=growing(JOB_MB),
+        runtime=growing(JOB_MINUTES),
         limit_seconds=LIMIT_SECONDS,
         limit_mb=LIMIT_MB,
+        cpus_per_task=WHOLE_NODE,
     params:
+        input_shape=model_input_shape,
         benchmark=CONFIG.benchmark.model_dump(mode="json"),
     message:
         "timing {wildcards.model} at {wildcards.precision}, alone on the machine ({wildcards.engine})"
     script:
-        "../workflow_scripts/benchmark.py"
+        script_of("benchmark")

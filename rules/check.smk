@@ -8,4 +8,4 @@ rule check:
     message:
         "comparing outcomes with what the config expects"
     script:
-        "../workflow_scripts/check.py"
+        script_of("check")

@@ -3,8 +3,10 @@ from pathlib import Path
 
 from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
+from bitsweep.engines import TRACED_FORM
 from bitsweep.errors import UserError
 from bitsweep.outcome import STAGES
+from bitsweep.storage import shortage, try_writing
 
 try:
     CONFIG = load_config(config)
@@ -13,14 +15,17 @@ except UserError as error:
 
 EXPERIMENT_STAGES = STAGES[2:]  # after those of the model and of its import
 EXPERIMENTS = [experiment.model_dump() for experiment in CONFIG.experiments]
+SENSITIVITIES = [experiment.model_dump() for experiment in CONFIG.sensitivities]
+BITS = [CONFIG.bits(experiment) for experiment in CONFIG.experiments]
 
 TABLES = multiext("results/tables/summary", ".csv", ".parquet", ".md") + [
     "results/tables/failures.csv"
 ]
-PLOTS = expand(
-    "results/plots/{plot}.png",
-    plot=["latency", "accuracy", "size", "dtypes", "outcomes"],
-)
+PLOT_NAMES = ["latency", "accuracy", "size", "dtypes", "outcomes"]
+PLOTS = expand("results/plots/{plot}.png", plot=PLOT_NAMES)
+if SENSITIVITIES:
+    TABLES.append("results/tables/sensitivity.csv")
+    PLOTS.append("results/plots/sensitivity.png")
 
 # Where things lie: what is the model's, the engine's, and the experiment's own.
 MODEL = "results/{model}/"
@@ -30,6 +35,15 @@ FLOAT = EXPERIMENT.replace("{precision}", BASELINE)
 LOGS = "results/logs/"
 ENGINE = ".engines/{engine}/engine.json"
 
+TRACED = {"torchscript": "torchscript.pt", "exported": "exported.pt2"}
+ENGINE_REQUIREMENTS = {
+    "relay": {
+        "wheel": "requirements/relay-wheel.txt",
+        "dependencies": "requirements/relay-dependencies.txt",
+    },
+    "relax": {"environment": "requirements/relax.txt"},
+}
+
 # What one TVM process may use, and what its job needs beside it.
 LIMIT_SECONDS = CONFIG.limits.seconds
 LIMIT_MB = CONFIG.limits.memory_mb
@@ -38,6 +52,9 @@ JOB_MINUTES = LIMIT_SECONDS // 60 + 5
 
 # More than any machine has: Snakemake scales it down to all cores, so that nothing runs beside.
 WHOLE_MACHINE = 4096
+# The same for Slurm: its plugin asks for no number of CPUs, so that a job that has its node
+# exclusively (profiles/slurm) may use all of them.
+WHOLE_NODE = -1
 
 
 def one_of(names):
@@ -50,11 +67,25 @@ wildcard_constraints:
     engine=one_of(CONFIG.sweep.engines),
     target=one_of(CONFIG.targets),
     precision=one_of([BASELINE, *CONFIG.precisions]),
-    plot="[a-z]+",
+    plot=one_of(PLOT_NAMES),
+
+
+def script_of(rule):
+    """The script of a rule, relative to the rules."""
+    return CONFIG.stand_in or f"../workflow_scripts/{rule}.py"
+
+
+def growing(amount):
+    """What a job asks for: a job that a cluster killed for too little gets more the next time."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def model_settings(wildcards):
     return CONFIG.models[wildcards.model].model_dump(mode="json")
+
+
+def model_input_shape(wildcards):
+    return list(CONFIG.models[wildcards.model].input_shape)
 
 
 def model_seed(wildcards):
@@ -62,9 +93,24 @@ def model_seed(wildcards):
 
 
 def model_sources(wildcards):
-    """The files of the user's, or of the rule `train`, that a model is made from."""
+    """The files of the user's, or of `train` or `download`, that a model is made from."""
     model = CONFIG.models[wildcards.model]
-    return [model.weights] * model.weights_are_path + [model.data] * model.data_is_path
+    return (
+        [model.weights] * model.weights_are_path
+        + [MODEL + "download.json"] * model.weights_are_downloaded
+        + [model.data] * model.data_is_path
+    )
+
+
+def traced_network(wildcards):
+    """The form of the traced network that the engine reads."""
+    form = TRACED_FORM[wildcards.engine]
+    return {form: MODEL + TRACED[form]}
+
+
+def engine_requirements(wildcards):
+    """The requirements files of the engine's TVM, by what they are for."""
+    return ENGINE_REQUIREMENTS[wildcards.engine]
 
 
 def engine_path(wildcards):
@@ -73,10 +119,15 @@ def engine_path(wildcards):
 
 
 def precision_settings(wildcards):
-    """The settings of one precision; None for the baseline."""
+    """The settings of one precision for one engine; None for the baseline."""
     if wildcards.precision == BASELINE:
         return None
-    return CONFIG.precisions[wildcards.precision].model_dump(mode="json")
+    section = getattr(CONFIG.precisions[wildcards.precision], wildcards.engine)
+    if section is None:
+        raise WorkflowError(
+            f"precision {wildcards.precision} has no section for engine {wildcards.engine}"
+        )
+    return section.settings()
 
 
 def target_settings(wildcards):
@@ -113,17 +164,52 @@ def experiment_outcomes(wildcards):
     return list(dict.fromkeys(paths))
 
 
+def sensitivity_outcomes(wildcards):
+    """Every file that the table of sensitivities is made from."""
+    return [
+        (EXPERIMENT + name).format(**experiment)
+        for experiment in SENSITIVITIES
+        for name in ("sensitivity.json", "layers.json")
+    ]
+
+
 def expectations():
     """What is expected of each experiment, in the order of the tables' rows."""
     return [CONFIG.expected(experiment) for experiment in CONFIG.experiments]
 
 
-def print_failures():
-    """One line for each experiment that failed, at the end of a run."""
-    summary = Path("results/tables/summary.parquet")
-    if summary.exists():
-        from bitsweep import tables
+def require_room():
+    """Refuse to start where a file system is full, or that of the results read-only."""
+    if full := shortage(["results"]):
+        raise WorkflowError(full)
+    try:
+        try_writing("results")
+    except FileNotFoundError:
+        pass  # they are yet to be made
+    except OSError as error:
+        raise WorkflowError(f"results cannot be written to: {error.strerror}") from None
 
-        table = tables.read_summary(summary)
-        for _, row in table[table["state"] == "failed"].iterrows():
-            print(tables.one_line(row), file=sys.stderr)
+
+def print_failures():
+    """One line for each experiment that failed, at the end of a run, and each warning."""
+    if CONFIG.stand_in:
+        return
+    from bitsweep import sensitivity, tables
+
+    summary = Path("results/tables/summary.parquet")
+    for sentence in (
+        tables.warnings(tables.read_summary(summary)) if summary.exists() else []
+    ):
+        print(f"Warning: {sentence}", file=sys.stderr)
+    for path, read, one_line in (
+        (summary, tables.read_summary, tables.one_line),
+        (
+            Path("results/tables/sensitivity.csv"),
+            sensitivity.read,
+            sensitivity.one_line,
+        ),
+    ):
+        table = read(path) if path.exists() else None
+        if table is not None:
+            for _, row in table[table["state"] == "failed"].iterrows():
+                print(one_line(row), file=sys.stderr)

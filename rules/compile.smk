@@ -15,8 +15,8 @@ rule compile:
         LOGS + "{model}/{engine}/{target}/{precision}/compile.tsv"
     threads: 1
     resources:
-        mem_mb=JOB_MB,
-        runtime=JOB_MINUTES,
+        mem_mb=growing(JOB_MB),
+        runtime=growing(JOB_MINUTES),
         limit_seconds=LIMIT_SECONDS,
         limit_mb=LIMIT_MB,
     params:
@@ -24,4 +24,4 @@ rule compile:
     message:
         "compiling {wildcards.model} at {wildcards.precision} for {wildcards.target} ({wildcards.engine})"
     script:
-        "../workflow_scripts/compile.py"
+        script_of("compile")

@@ -1,7 +1,6 @@
 rule engine:
     input:
-        wheel="requirements/{engine}-wheel.txt",
-        dependencies="requirements/{engine}-dependencies.txt",
+        unpack(engine_requirements),
     output:
         record=ENGINE,
     log:
@@ -13,6 +12,6 @@ rule engine:
     params:
         python_path=engine_path,
     message:
-        "laying out the TVM of engine {wildcards.engine}"
+        "finding the TVM of engine {wildcards.engine}"
     script:
-        "../workflow_scripts/engine.py"
+        script_of("engine")

@@ -14,11 +14,11 @@ rule evaluate:
         LOGS + "{model}/{engine}/{target}/{precision}/evaluate.tsv"
     threads: 1
     resources:
-        mem_mb=JOB_MB,
-        runtime=JOB_MINUTES,
+        mem_mb=growing(JOB_MB),
+        runtime=growing(JOB_MINUTES),
         limit_seconds=LIMIT_SECONDS,
         limit_mb=LIMIT_MB,
     message:
         "comparing {wildcards.model} at {wildcards.precision} with PyTorch ({wildcards.engine})"
     script:
-        "../workflow_scripts/evaluate.py"
+        script_of("evaluate")

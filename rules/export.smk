@@ -13,11 +13,11 @@ rule export:
         LOGS + "{model}/{engine}/{target}/{precision}/export.tsv"
     threads: 1
     resources:
-        mem_mb=JOB_MB,
-        runtime=JOB_MINUTES,
+        mem_mb=growing(JOB_MB),
+        runtime=growing(JOB_MINUTES),
         limit_seconds=LIMIT_SECONDS,
         limit_mb=LIMIT_MB,
     message:
         "linking {wildcards.model} at {wildcards.precision} ({wildcards.engine})"
     script:
-        "../workflow_scripts/export.py"
+        script_of("export")

@@ -1,8 +1,8 @@
 rule import:
     input:
+        unpack(traced_network),
         engine=ENGINE,
         upstream=MODEL + "trace.json",
-        torchscript=MODEL + "torchscript.pt",
         reference=MODEL + "reference.npz",
     output:
         outcome=IMPORTED + "import.json",
@@ -15,11 +15,11 @@ rule import:
         LOGS + "{model}/{engine}/import.tsv"
     threads: 1
     resources:
-        mem_mb=JOB_MB,
-        runtime=JOB_MINUTES,
+        mem_mb=growing(JOB_MB),
+        runtime=growing(JOB_MINUTES),
         limit_seconds=LIMIT_SECONDS,
         limit_mb=LIMIT_MB,
     message:
         "importing {wildcards.model} into {wildcards.engine}"
     script:
-        "../workflow_scripts/import.py"
+        script_of("import")

@@ -21,9 +21,9 @@ rule inspect:
         LOGS + "{model}/{engine}/{target}/{precision}/inspect.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     message:
         "inspecting the code of {wildcards.model} at {wildcards.precision} ({wildcards.engine})"
     script:
-        "../workflow_scripts/inspect.py"
+        script_of("inspect")

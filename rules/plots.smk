@@ -19,4 +19,4 @@ rule plots:
     message:
         "drawing {wildcards.plot}"
     script:
-        "../workflow_scripts/plots.py"
+        script_of("plots")

@@ -11,14 +11,15 @@ rule quantize:
         ir=EXPERIMENT + "quantized.ir",
         params=EXPERIMENT + "quantized.params",
         text=EXPERIMENT + "quantized.txt",
+        coverage=EXPERIMENT + "coverage.json",
     log:
         LOGS + "{model}/{engine}/{target}/{precision}/quantize.log",
     benchmark:
         LOGS + "{model}/{engine}/{target}/{precision}/quantize.tsv"
     threads: 1
     resources:
-        mem_mb=JOB_MB,
-        runtime=JOB_MINUTES,
+        mem_mb=growing(JOB_MB),
+        runtime=growing(JOB_MINUTES),
         limit_seconds=LIMIT_SECONDS,
         limit_mb=LIMIT_MB,
     params:
@@ -27,4 +28,4 @@ rule quantize:
     message:
         "quantizing {wildcards.model} to {wildcards.precision} ({wildcards.engine})"
     script:
-        "../workflow_scripts/quantize.py"
+        script_of("quantize")

@@ -14,11 +14,11 @@ rule trace:
         LOGS + "{model}/trace.tsv"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=30,
+        mem_mb=growing(8000),
+        runtime=growing(30),
     params:
         model=model_settings,
     message:
         "tracing {wildcards.model}"
     script:
-        "../workflow_scripts/trace.py"
+        script_of("trace")

@@ -15,11 +15,11 @@ rule train:
         or "(?!)",
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         seed=model_seed,
     message:
         "training {wildcards.model}"
     script:
-        "../workflow_scripts/train.py"
+        script_of("train")

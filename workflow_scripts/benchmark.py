@@ -1,8 +1,10 @@
+from datetime import UTC, datetime
+
 from bitsweep import latency, machine, rule_stage
 from bitsweep.script import script
 
 with script(snakemake):
-    load_before = machine.load_average()
+    start, load_before = datetime.now(UTC), machine.load_average()
     rule_stage.run(
         snakemake,
         "benchmark",
@@ -10,6 +12,7 @@ with script(snakemake):
             outputs,
             settings=snakemake.params.benchmark,
             threads=machine.usable(snakemake.threads),
+            start=start,
             load_before=load_before,
         ),
     )

@@ -4,8 +4,7 @@ from bitsweep.script import script
 with script(snakemake):
     install(
         snakemake.wildcards.engine,
-        wheel=snakemake.input.wheel,
-        dependencies=snakemake.input.dependencies,
+        requirements=dict(snakemake.input.items()),
         python_path=snakemake.params.python_path,
         record=snakemake.output.record,
         log=snakemake.log[0],

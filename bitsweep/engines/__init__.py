@@ -5,4 +5,7 @@ settings)` that takes paths by name and plain settings and returns nothing or ra
 Tasks run in a process of their own (`worker`), whose `tvm` is the engine's.
 """
 
-ENGINES = ("relay",)
+ENGINES = ("relay", "relax")
+
+TRACED_FORM = {"relay": "torchscript", "relax": "exported"}
+"""In which form an engine's importer reads the traced network."""

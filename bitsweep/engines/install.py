@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bitsweep import child
@@ -17,45 +19,64 @@ _PROBE_LIMITS = child.Limits(seconds=300, memory_bytes=4 * 2**30)
 def install(
     name: str,
     *,
-    wheel: str,
-    dependencies: str,
+    requirements: Mapping[str, str],
     python_path: str | None,
     record: str,
     log: str,
 ) -> None:
     """Write `record`, the engine's JSON: `engine`, `python_path`, `versions`.
 
-    Without `python_path` the requirements files are installed into `site` beside the record:
-    `wheel` as for CPython 3.10, which its binary interface is unused of, `dependencies` for this
-    Python. Raises `UserError` when pip fails or the TVM found does not fit the engine.
+    `requirements` are pip's files. Without `python_path`, `wheel` (as for CPython 3.10, which its
+    binary interface is unused of) and `dependencies` (for this Python) are installed into `site`
+    beside the record; or `environment` is what this Python's own environment must have, whose TVM
+    then serves. Raises `UserError` when pip fails or the TVM found does not fit the engine.
     """
-    if python_path is None:
-        paths = [str(_lay(Path(record).parent, wheel, dependencies))]
-    else:
+    if python_path is not None:
         paths = [python_path]
         if not Path(python_path).is_dir():
             raise UserError(f"engines.{name}.python_path = {python_path!r} is not a directory")
+    elif "environment" in requirements:
+        paths = []
+        _require_installed(name, requirements["environment"])
+    else:
+        paths = [str(_lay(Path(record).parent, **requirements))]
     versions = Path(record).with_name("versions.json")
     ended = task.run(
         task.Engine(name, tuple(paths), {}),
         "probe",
         inputs={},
         outputs={"versions": str(versions)},
-        settings={"python_path": paths[0]},
+        settings={"python_path": paths[0] if paths else None},
         limits=_PROBE_LIMITS,
         threads=1,
         log=log,
     )
     if ended.failure:
-        raise UserError(
-            f"the TVM in {paths[0]} cannot serve engine {name}: {ended.failure.message}"
-        )
+        where = paths[0] if paths else "this environment"
+        raise UserError(f"the TVM in {where} cannot serve engine {name}: {ended.failure.message}")
     found = json.loads(versions.read_text())
     versions.unlink()
     write_text(
         record,
         json.dumps({"engine": name, "python_path": paths, "versions": found}, indent=2) + "\n",
     )
+
+
+def _require_installed(name: str, requirements: str) -> None:
+    """Raise `UserError` where a package of a requirements file is not there, or another version."""
+    for line in Path(requirements).read_text(encoding="utf-8").splitlines():
+        package, _, wanted = line.partition("#")[0].strip().partition("==")
+        if not package:
+            continue
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            found = "none"
+        if found != wanted:
+            raise UserError(
+                f"engine {name} needs {package} {wanted} and this environment has {found}; run "
+                f"`pip install -r {requirements}`, or name an own TVM by engines.{name}.python_path"
+            )
 
 
 def _lay(directory: Path, wheel: str, dependencies: str) -> Path:

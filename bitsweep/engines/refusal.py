@@ -1,12 +1,17 @@
 """Tell what TVM raises from what is wrong with us."""
 
-import errno
 import os
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import bitsweep
+
+_PACKAGE = Path(bitsweep.__file__).parent
+_CPP = (".cc", ".h", ".cpp", ".pyx", ".pxi")  # as the frames of tvm-ffi's tracebacks are named
 
 UNDER_WAY = "BITSWEEP_UNDER_WAY"  # the file that names the TVM function under way
 
@@ -22,12 +27,31 @@ class Refused(Exception):
         self.function, self.kind, self.type_name, self.text = function, kind, type_name, text
 
 
+def _raised_by_us(error: Exception) -> bool:
+    """Return whether, of the frames that are TVM's or this package's, the innermost is ours.
+
+    A block's own frame is: so it counts only from the first frame below it.
+    """
+    frames = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)][2:]
+    known = [_is_ours(path) for path in frames if _is_ours(path) or _is_tvms(path)]
+    return bool(known) and known[-1]
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_relative_to(_PACKAGE)
+
+
+def _is_tvms(path: Path) -> bool:
+    return bool({"tvm", "tvm_ffi"} & set(path.parts)) or path.suffix in _CPP
+
+
 @contextmanager
 def asking_tvm(function: str) -> Iterator[None]:
     """Turn an exception raised inside the block, a call of TVM's `function`, into `Refused`.
 
     Errors of the operating system (a full disk, a missing compiler) pass through: they say nothing
-    about the experiment. The function's name is noted in a file, which survives a crash.
+    about the experiment. So does what our own code raised, which TVM may call or which calls it.
+    The function's name is noted in a file, which survives a crash.
     """
     if path := os.environ.get(UNDER_WAY):
         Path(path).write_text(function, encoding="utf-8")
@@ -39,9 +63,8 @@ def asking_tvm(function: str) -> Iterator[None]:
     except MemoryError as error:
         raise Refused(function, "memory", "MemoryError", str(error) or "out of memory") from error
     except Exception as error:
-        # The linker reports a full disk through TVM as text.
-        if os.strerror(errno.ENOSPC) in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        if _raised_by_us(error):
+            raise
         raise Refused(function, "exception", type(error).__name__, str(error)) from error
     finally:
         seconds_in_tvm[function] += time.monotonic() - start

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import bitsweep
-from bitsweep import child, tvm_error
+from bitsweep import child, storage, tvm_error
 from bitsweep.artifact import staging_directory
 from bitsweep.engines.refusal import UNDER_WAY
 from bitsweep.errors import UserError
@@ -62,8 +62,8 @@ def run(
     """Run `bitsweep.engines.{engine}.{task}` in a process whose `tvm` is the engine's.
 
     `inputs` and `outputs` are paths by name; the outputs are to be written by the task. Raises
-    `UserError` when the process failed for a reason that is not TVM's: its own exception, or a
-    signal sent from outside.
+    `UserError` when the process failed for a reason that is not TVM's: its own exception, a signal
+    sent from outside, or a full file system.
     """
     log = Path(log)
     with staging_directory(log) as directory:
@@ -76,6 +76,7 @@ def run(
                     "inputs": dict(inputs),
                     "outputs": dict(outputs),
                     "settings": dict(settings),
+                    "parent": os.getpid(),
                 }
             ),
             encoding="utf-8",
@@ -92,7 +93,12 @@ def run(
         with log.open("rb") as file:
             file.seek(log_start)
             printed = file.read().decode(errors="replace")
-        said = json.loads(reply.read_text(encoding="utf-8")) if reply.exists() else {}
+        replied = reply.read_text(encoding="utf-8") if reply.exists() else ""
+        said = json.loads(replied) if replied else {}
+        well = said and not said["refused"] and not said["broke"]
+        places = [log.parent, *(Path(path).parent for path in outputs.values())]
+        if not well and (shortage := storage.shortage(places, told=printed + replied)):
+            raise UserError(shortage)
         if said:
             with log.open("a", encoding="utf-8") as file:
                 print("seconds in TVM:", json.dumps(said["seconds_in_tvm"]), file=file)
@@ -100,6 +106,8 @@ def run(
             raise UserError(f"{task} of engine {engine.name} broke: {said['broke']}; see {log}")
         if said:
             failure = said["refused"] and _refusal(said["refused"], printed, str(log))
+        elif ending.returncode == os.EX_IOERR:
+            raise UserError(f"{task} of engine {engine.name} could not write what it had to say")
         elif ending.killed_for or ending.signal in _CRASHES or (function and not ending.signal):
             failure = _violent(ending, function, printed, limits, str(log))
         elif ending.signal:

@@ -1,9 +1,10 @@
 """The process in which an engine's task runs: `python -m bitsweep.engines.worker REQUEST REPLY`.
 
-REQUEST is a JSON file with `engine`, `task`, `inputs`, `outputs`, `settings`. REPLY says how the
-task ended: `refused` tells what TVM refused, `broke` an error of ours, both null where all went
-well; `seconds_in_tvm` tells how long TVM's functions took. Without a REPLY the process was ended:
-by a signal, or by LLVM, which may call `exit`.
+REQUEST is a JSON file with `engine`, `task`, `inputs`, `outputs`, `settings`, and the process that
+asks as `parent`. REPLY says how the task ended: `refused` tells what TVM refused, `broke` an error
+of ours, both null where all went well; `seconds_in_tvm` tells how long TVM's functions took.
+Without a REPLY the process was ended: by a signal, or by LLVM, which may call `exit`, or by itself,
+with `os.EX_IOERR`, because it could not write REPLY or its output.
 """
 
 import ctypes
@@ -16,6 +17,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from bitsweep.artifact import write_text
 from bitsweep.engines.refusal import Refused, seconds_in_tvm
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -26,12 +28,19 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def die_with(parent: int) -> None:
+    """Do so, for this process and all that it forks, and exit where `parent` is dead already."""
+    die_with_parent()
+    if os.getppid() != parent:
+        raise SystemExit("the parent process is gone")
+    os.register_at_fork(after_in_child=die_with_parent)
+
+
 def main(request_path: str, reply_path: str) -> None:
     """Run the task that the request names, and write the reply."""
-    die_with_parent()
-    os.register_at_fork(after_in_child=die_with_parent)
-    faulthandler.enable()
     request = json.loads(Path(request_path).read_text(encoding="utf-8"))
+    die_with(request["parent"])
+    faulthandler.enable()
     refused = broke = None
     try:
         task = importlib.import_module(f"bitsweep.engines.{request['engine']}.{request['task']}")
@@ -49,7 +58,7 @@ def main(request_path: str, reply_path: str) -> None:
         traceback.print_exc()
         broke = f"{type(error).__name__}: {error}"
     reply = {"refused": refused, "broke": broke, "seconds_in_tvm": seconds_in_tvm}
-    Path(reply_path).write_text(json.dumps(reply), encoding="utf-8")
+    write_text(reply_path, json.dumps(reply))
     # Not by way of interpreter shutdown, where a TVM may crash after its work is done.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -57,4 +66,7 @@ def main(request_path: str, reply_path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except OSError:
+        os._exit(os.EX_IOERR)

@@ -7,9 +7,12 @@ keeps its slot, marked with the stage that failed.
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from bitsweep.artifact import replacing
-from bitsweep.plots import accuracy, dtypes, latency, outcomes, size
+from bitsweep.plots import accuracy, dtypes, latency, outcomes, sensitivity, size
+
+__all__ = ["PLOTS", "save", "sensitivity", "write"]
 
 PLOTS = {
     "latency": latency.draw,
@@ -22,6 +25,10 @@ PLOTS = {
 
 def write(name: str, summary: pd.DataFrame, path: Path | str) -> None:
     """Draw the plot `name` of a summary into a file, whose suffix tells the format, atomically."""
-    figure = PLOTS[name](summary)
+    save(PLOTS[name](summary), path)
+
+
+def save(figure: Figure, path: Path | str) -> None:
+    """Write a figure to a file, whose suffix tells the format, atomically."""
     with replacing(path) as temporary:
         figure.savefig(temporary)

@@ -1,5 +1,6 @@
 """What the plots share: type and colours, a panel per model, a slot per precision, the legend."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,7 +18,8 @@ INK, GREY, PALE = "#222222", "#6b6b6b", "#e6e6e6"
 FAILED = "#c1440e"
 _DPI = 200
 _COLUMNS = ((56, "right"), (66, "left"))  # beside the axes: points from them, alignment
-_SLOT_INCHES = 0.30  # height of one precision of one engine
+_SLOT_INCHES = 0.26  # height of one precision of one engine
+_GAP = 0.25  # between precisions, in slots
 _RC = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -62,18 +64,32 @@ class Panel:
     rows: pd.DataFrame
     precisions: list[str]
     engines: list[str]
+    bar = 0.72  # height of one bar, in slots
 
     def slots(self) -> Iterator[tuple[float, pd.Series]]:
-        """Yield each experiment with the height of its slot: precisions downwards, engines in."""
-        count = len(self.engines)
-        for _, row in self.rows.iterrows():
-            inner = (self.engines.index(row["engine"]) - (count - 1) / 2) / count * 0.8
-            yield self.precisions.index(row["precision"]) + inner, row
+        """Yield each experiment with the height of its slot, 1 apart: precisions downwards."""
+        for precision, (first, _) in self.groups().items():
+            of_precision = self.rows[self.rows["precision"] == precision]
+            for index, (_, row) in enumerate(of_precision.iterrows()):
+                yield first + index, row
+
+    def groups(self) -> dict[str, tuple[float, float]]:
+        """Return the heights of the first and the last slot of each precision, in order.
+
+        Where there are several engines, a gap keeps what belongs to one precision together.
+        """
+        counts = self.rows.groupby("precision", sort=False).size()
+        gap = _GAP if len(self.engines) > 1 else 0
+        found, start = {}, 0.0
+        for precision in self.precisions:
+            found[precision] = (start, start + counts[precision] - 1)
+            start += counts[precision] + gap
+        return found
 
     @property
-    def bar(self) -> float:
-        """Height of one bar, in slots."""
-        return 0.8 / len(self.engines) * 0.86
+    def height(self) -> float:
+        """Height of all slots, in slots."""
+        return max(last for _, last in self.groups().values()) + 1
 
 
 def panels(summary: pd.DataFrame, by: Sequence[str] = ("model", "target")) -> list[Panel]:
@@ -88,8 +104,22 @@ def panels(summary: pd.DataFrame, by: Sequence[str] = ("model", "target")) -> li
         if len(targets) > 1:
             title += f", {first['target']}"
         own = [engine for engine in engines if engine in set(rows["engine"])]
-        found.append(Panel(title, rows, list(rows["precision"].unique()), own))
+        found.append(Panel(title, rows, _precisions(rows), own))
     return found
+
+
+def _precisions(rows: pd.DataFrame) -> list[str]:
+    """Return the precisions of all engines, in an order that is each engine's own."""
+    merged: list[str] = []
+    for _, of_engine in rows.groupby("engine", sort=False):
+        at = 0
+        for precision in of_engine["precision"]:
+            if precision in merged:
+                at = merged.index(precision) + 1
+            else:
+                merged.insert(at, precision)
+                at += 1
+    return merged
 
 
 def model_title(row: pd.Series) -> str:
@@ -104,7 +134,7 @@ def figure(
     """Return a figure and, for each panel, its `beside` axes; `width` inches is a panel's."""
     columns = 1 if len(found) <= 2 else 2
     lines = [found[i : i + columns] for i in range(0, len(found), columns)]
-    heights = [max(len(p.precisions) * len(p.engines) for p in line) + 0.6 for line in lines]
+    heights = [max(panel.height for panel in line) + 0.6 for line in lines]
     inches = sum(heights) * _SLOT_INCHES + 0.95 * len(lines) + 0.35
     drawing = Figure((width * columns, inches), dpi=_DPI, layout="constrained")
     drawing.get_layout_engine().set(w_pad=0.08, h_pad=0.08, hspace=0.04, wspace=0.03)
@@ -121,13 +151,16 @@ def figure(
 
 
 def _lay_out(ax: Axes, panel: Panel, labelled: bool) -> None:
-    ax.set_ylim(len(panel.precisions) - 0.5, -0.5)
-    ax.set_yticks(range(len(panel.precisions)), panel.precisions if labelled else [])
+    groups = panel.groups()
+    ax.set_ylim(panel.height - 0.5, -0.5)
+    middles = [(first + last) / 2 for first, last in groups.values()]
+    ax.set_yticks(middles, panel.precisions if labelled else [])
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")
     seaborn.despine(ax=ax, left=True)
-    for slot in range(1, len(panel.precisions)):
-        ax.axhline(slot - 0.5, color=PALE, linewidth=0.7, zorder=0)
+    edges = itertools.pairwise(groups.values())
+    for (_, last), (first, _) in edges:
+        ax.axhline((last + first) / 2, color=PALE, linewidth=0.7, zorder=0)
 
 
 def beside(ax: Axes, slot: float, first: str, second: str) -> None:
@@ -197,11 +230,16 @@ def engine_colours(summary: pd.DataFrame) -> dict[str, tuple[float, float, float
     return dict(zip(engines, seaborn.color_palette("colorblind", len(engines)), strict=True))
 
 
-def legend(drawing: Figure, colours: Mapping[str, object], extra: Sequence[Artist] = ()) -> None:
+def legend(
+    drawing: Figure,
+    colours: Mapping[str, object],
+    extra: Sequence[Artist] = (),
+    columns: int | None = None,
+) -> None:
     """Put one legend below the panels: colours by name, and `extra` entries."""
     named = [Patch(color=colour, label=name) for name, colour in colours.items()]
     handles = [*named, *extra]
-    drawing.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    drawing.legend(handles=handles, loc="outside lower center", ncols=columns or len(handles))
 
 
 def line_entry(label: str) -> Line2D:
@@ -212,3 +250,18 @@ def line_entry(label: str) -> Line2D:
 def reference(ax: Axes, x: float, colour: object = GREY) -> None:
     """Draw a dashed reference line."""
     ax.axvline(x, color=colour, linestyle=(0, (4, 2)), linewidth=1, zorder=1)
+
+
+def reference_level(ax: Axes, y: float, label: str) -> None:
+    """Draw a dashed reference line from left to right, and say what it is."""
+    ax.axhline(y, color=GREY, linestyle=(0, (4, 2)), linewidth=1, zorder=1)
+    ax.annotate(
+        label,
+        (1, y),
+        (3, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        fontsize=7,
+        color=GREY,
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bitsweep.inspection import LLVM_TYPES
-from bitsweep.outcome import STAGES, Experiment, Failure, Outcome, describe
+from bitsweep.outcome import STAGES, Coverage, Experiment, Failure, Outcome, describe
 from bitsweep.tables import collect
 
 PRECISIONS = ("float32", "int8", "int4", "int2", "int1", "int4_in_int8", "int2_in_int8")
@@ -28,7 +28,24 @@ FIGURES = {
     "int1": (110.4, 0.016),
     "int4_in_int8": (80.2, 0.594),
     "int2_in_int8": (80.9, 0.141),
+    "w4a8": (31.0, 0.93),
+    "w2a8": (29.0, 0.72),
+    "w1a8": (27.0, 0.11),
 }
+# Bits of weights and activations, where the engines have the precision.
+BITS = {
+    "float32": (32, 32),
+    "int8": (8, 8),
+    "int4": (4, 4),
+    "int2": (2, 2),
+    "int1": (1, 1),
+    "int4_in_int8": (4, 4),
+    "int2_in_int8": (2, 2),
+    "w4a8": (4, 8),
+    "w2a8": (2, 8),
+    "w1a8": (1, 8),
+}
+MACS = 4_089_184_256
 BUFFER_ACCESS = Failure(
     kind="exception",
     type="InternalError",
@@ -85,7 +102,12 @@ def summarise(
 ) -> pd.DataFrame:
     """Return the summary of such results."""
     leave(results, experiments, failing)
-    return collect(experiments, results)
+    return collect(experiments, results, bits=bits(experiments))
+
+
+def bits(experiments: Sequence[Experiment]) -> list[tuple[int, int]]:
+    """Return the bits of weights and activations of each experiment."""
+    return [BITS[experiment.precision] for experiment in experiments]
 
 
 def _leave_one(results: Path, experiment: Experiment, failing: Mapping[str, Failure]) -> None:
@@ -120,8 +142,14 @@ def _leave_one(results: Path, experiment: Experiment, failing: Mapping[str, Fail
             peak_rss_bytes=10**8 * (1 + STAGES.index(stage)),
             artifacts=() if by else describe(paths),
             error=failing.get(stage),
+            coverage=_coverage(experiment) if stage == "quantize" and by is None else None,
             skipped_by=None if by in (None, stage) else by,
         ).write(folder / f"{stage}.json")
+
+
+def _coverage(experiment: Experiment) -> Coverage:
+    integer = 0 if experiment.precision == "float32" else MACS * 3 // 4
+    return Coverage(macs=MACS, integer_macs=integer, float_operators={"nn.conv2d": 1})
 
 
 def _scale(experiment: Experiment) -> float:
@@ -158,7 +186,7 @@ def _latency(experiment: Experiment) -> dict:
         "latency": block(median),
         "baseline": block(float32) if paired else None,
         "speedup": {"median": ratio, "low": ratio * 0.97, "high": ratio * 1.02} if paired else None,
-        "machine": {"cpu_model": "AMD EPYC 9B14"},
+        "machine": {"cpu_model": "AMD EPYC 9B14", "node": "n1", "partition": None},
         "load_before": [0.1, 0.2, 0.1],
         "load_after": [2.0, 1.1, 0.4],
     }

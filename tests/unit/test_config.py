@@ -12,6 +12,7 @@ from snakemake.utils import update_config
 from bitsweep import config
 from bitsweep.errors import UserError
 from bitsweep.outcome import Experiment
+from bitsweep.relax.config import PRESETS, QConfig
 
 FOLDER = Path(__file__).parents[2] / "config"
 SHIPPED = sorted(FOLDER.glob("*.yaml"))
@@ -50,18 +51,72 @@ def test_the_default_config_spells_out_the_defaults():
 
 def test_experiments_are_every_combination_in_order():
     loaded = config.load(shipped())
-    assert len(loaded.experiments) == 14
     assert loaded.experiments[0] == Experiment(
         model="resnet50", engine="relay", target="cpu", precision="float32"
     )
-    assert [e.precision for e in loaded.experiments[:7]] == list(loaded.sweep.precisions)
+    of_an_engine = {
+        engine: [
+            e.precision for e in loaded.experiments if (e.model, e.engine) == ("digits", engine)
+        ]
+        for engine in loaded.sweep.engines
+    }
+    assert of_an_engine == {
+        engine: [
+            name
+            for name in loaded.sweep.precisions
+            if name == "float32" or engine in loaded.precisions[name].engines
+        ]
+        for engine in ("relay", "relax")
+    }
+    assert len(loaded.experiments) == 2 * sum(map(len, of_an_engine.values()))
+
+
+def test_an_engine_has_the_precisions_that_it_has_a_section_for():
+    loaded = config.load(shipped())
+    assert loaded.precisions["int8"].engines == ("relay", "relax")
+    assert loaded.precisions["w4a8"].engines == ("relax",)
+    assert loaded.precisions["int4_in_int8"].engines == ("relay",)
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "bits"),
+    [
+        ("relay", "float32", (32, 32)),
+        ("relay", "int4", (4, 4)),
+        ("relax", "int4", (4, 4)),
+        ("relax", "w1a8", (1, 8)),
+        ("relay", "apart", (4, 8)),
+    ],
+)
+def test_bits_are_those_of_the_engines_section(engine, precision, bits):
+    apart = {name: {"bits": b, "storage": "int8"} for name, b in (("weight", 4), ("input", 8))}
+    raw = edited(lambda raw: raw["precisions"].update(apart={"relay": apart}))
+    experiment = Experiment(model="digits", engine=engine, target="cpu", precision=precision)
+    assert config.load(raw).bits(experiment) == bits
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_its_settings(preset):
+    raw = edited(lambda raw: raw["precisions"].update(x={"relax": {"preset": preset}}))
+    settings = config.load(raw).precisions["x"].relax.settings()
+    assert QConfig(**settings | {"skip_layers": ()}) == PRESETS[preset]
+    assert json.loads(json.dumps(settings)) == settings
+
+
+def test_what_stands_beside_a_preset_comes_before_it():
+    section = {"preset": "w4a8", "activation_bits": 6, "skip_layers": ["stem"]}
+    raw = edited(lambda raw: raw["precisions"].update(x={"relax": section}))
+    settings = config.load(raw).precisions["x"].relax.settings()
+    assert (settings["weight_bits"], settings["activation_bits"]) == (4, 6)
+    assert settings["skip_layers"] == ["stem"]
 
 
 @given(bits=st.integers(-40, 40), storage=st.sampled_from([*config.STORAGE_BITS, "int3", ""]))
 def test_bits_must_be_positive_and_fit_their_storage(bits, storage):
-    raw = edited(lambda raw: raw["precisions"].update(x={"bits": bits, "storage": storage}))
+    section = {"relay": {"bits": bits, "storage": storage}}
+    raw = edited(lambda raw: raw["precisions"].update(x=section))
     if 1 <= bits <= config.STORAGE_BITS.get(storage, 0):
-        loaded = config.load(raw).precisions["x"]
+        loaded = config.load(raw).precisions["x"].relay
         assert loaded.input == loaded.weight == config.Number(bits=bits, storage=storage)
     else:
         with pytest.raises(UserError, match=r"precisions\.x"):
@@ -72,11 +127,11 @@ def test_bits_must_be_positive_and_fit_their_storage(bits, storage):
 MISTAKES = {
     "unknown precision": (
         lambda raw: raw["sweep"].update(precisions=["int3"]),
-        ["sweep.precisions", "'int3'", "float32, int8, int4"],
+        ["sweep.precisions", "'int3'", "float32, int8, w4a8"],
     ),
     "unknown engine": (
         lambda raw: raw["sweep"].update(engines=["relex"]),
-        ["sweep.engines", "'relex'", "relay"],
+        ["sweep.engines", "'relex'", "relay, relax", "did you mean relax?"],
     ),
     "unknown model": (
         lambda raw: raw["sweep"].update(models=["resnet5"]),
@@ -100,35 +155,67 @@ MISTAKES = {
         ["benchmark.repeets is not a known key", "inputs, runs, warmup, budget_seconds"],
     ),
     "mistyped key of a precision": (
-        lambda raw: raw["precisions"]["int8"].update(bitz=8),
-        ["precisions.int8.bitz is not a known key", "did you mean bits?"],
+        lambda raw: raw["precisions"]["int8"]["relay"].update(bitz=8),
+        ["precisions.int8.relay.bitz is not a known key", "did you mean bits?"],
+    ),
+    "mistyped key of a precision in relax": (
+        lambda raw: raw["precisions"]["w4a8"]["relax"].update(skip_layer=["a"]),
+        ["precisions.w4a8.relax.skip_layer is not a known key", "did you mean skip_layers?"],
+    ),
+    "mistyped engine of a precision": (
+        lambda raw: raw["precisions"].update(x={"relex": {}}),
+        ["precisions.x.relex is not a known key; allowed: relay, relax", "did you mean relax?"],
+    ),
+    "precision of no engine": (
+        lambda raw: raw["precisions"].update(x={}),
+        ["precisions.x", "give a section for an engine: relay, relax"],
+    ),
+    "engine without a precision of the sweep": (
+        lambda raw: raw["sweep"].update(precisions=["int4_in_int8", "int2_in_int8"]),
+        ["sweep.engines = 'relax' has none of", "int4_in_int8, int2_in_int8"],
+    ),
+    "precision without an engine of the sweep": (
+        lambda raw: raw["sweep"].update(engines=["relay"]),
+        ["sweep.precisions = 'w4a8' has a section for relax only", "of the sweep are relay"],
+    ),
+    "unknown preset": (
+        lambda raw: raw["precisions"]["w4a8"]["relax"].update(preset="w5a8"),
+        ["precisions.w4a8.relax.preset = 'w5a8'", "'w8a8', 'w4a8'"],
+    ),
+    "nine bits in relax": (
+        lambda raw: raw["precisions"]["w4a8"]["relax"].update(weight_bits=9),
+        ["precisions.w4a8.relax.weight_bits = 9: allowed are 1 to 8"],
+    ),
+    "unknown rounding": (
+        lambda raw: raw["precisions"]["w4a8"]["relax"].update(rounding="up"),
+        ["precisions.w4a8.relax.rounding = 'up'", "'nearest', 'gptq' or 'binary'"],
     ),
     "no storage": (
-        lambda raw: raw["precisions"].update(x={"bits": 4}),
-        ["precisions.x", "give bits and storage"],
+        lambda raw: raw["precisions"].update(x={"relay": {"bits": 4}}),
+        ["precisions.x.relay", "give bits and storage"],
     ),
     "zero bits": (
-        lambda raw: raw["precisions"]["int8"].update(bits=0),
-        ["precisions.int8.bits = 0", "greater than or equal to 1"],
+        lambda raw: raw["precisions"]["int8"]["relay"].update(bits=0),
+        ["precisions.int8.relay.bits = 0", "greater than or equal to 1"],
     ),
     "negative bits": (
-        lambda raw: raw["precisions"]["int8"].update(bits=-4),
-        ["precisions.int8.bits = -4"],
+        lambda raw: raw["precisions"]["int8"]["relay"].update(bits=-4),
+        ["precisions.int8.relay.bits = -4"],
     ),
     "wider than storage": (
-        lambda raw: raw["precisions"]["int4"].update(bits=5),
-        ["precisions.int4", "5 bits do not fit into int4"],
+        lambda raw: raw["precisions"]["int4"]["relay"].update(bits=5),
+        ["precisions.int4.relay", "5 bits do not fit into int4"],
     ),
     "unknown calibration": (
-        lambda raw: raw["precisions"]["int8"].update(calibrate_mode="best"),
-        ["precisions.int8.calibrate_mode = 'best'", "'percentile' or 'kl_divergence'"],
+        lambda raw: raw["precisions"]["int8"]["relay"].update(calibrate_mode="best"),
+        ["precisions.int8.relay.calibrate_mode = 'best'", "'percentile' or 'kl_divergence'"],
     ),
     "baseline redefined": (
-        lambda raw: raw["precisions"].update(float32={"bits": 8, "storage": "int8"}),
+        lambda raw: raw["precisions"].update(float32={"relay": {"bits": 8, "storage": "int8"}}),
         ["precisions.float32 is the unquantized baseline"],
     ),
     "name that is a path": (
-        lambda raw: raw["precisions"].update({"../x": {"bits": 8, "storage": "int8"}}),
+        lambda raw: raw["precisions"].update({"../x": {"relax": {}}}),
         ["precisions.../x", "a name has letters, digits"],
     ),
     "name of our folders": (

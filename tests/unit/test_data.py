@@ -103,7 +103,7 @@ def test_random_images_are_standard_normal():
     assert abs(images.std() - 1) < 0.02
 
 
-@hypothesis_settings(max_examples=20, deadline=None)
+@hypothesis_settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1))
 def test_no_digit_is_calibrated_on_or_evaluated_that_should_not_be(seed):
     """Training takes the split of the same seed: the evaluation is on what it never saw."""

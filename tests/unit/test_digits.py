@@ -13,7 +13,7 @@ def rows(images):
     return {image.tobytes() for image in images}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_no_held_out_digit_is_trained_on_whatever_the_seed(seed):
     split = digits.images(seed)
@@ -21,7 +21,7 @@ def test_no_held_out_digit_is_trained_on_whatever_the_seed(seed):
     assert not rows(split["train"]) & rows(split["held_out"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_three_tenths_of_each_digit_are_held_out(seed):
     split = digits.images(seed)
@@ -84,7 +84,7 @@ def test_nothing_but_weights_and_record_is_left(trained):
     assert {path.name for path in trained.iterdir()} == {"weights.pt", "training.json"}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31))
 def test_a_shift_moves_a_batch_by_at_most_a_pixel(seed):
     torch.manual_seed(seed)

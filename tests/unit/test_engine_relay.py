@@ -18,7 +18,7 @@ from bitsweep.errors import UserError
 from tests.unit import relay
 
 SHAPE = (3, 8, 8)
-INT8 = config.Precision.model_validate({"bits": 8, "storage": "int8"}).model_dump(mode="json")
+INT8 = config.Relay.model_validate({"bits": 8, "storage": "int8"}).settings()
 
 
 class Net(nn.Module):
@@ -73,7 +73,12 @@ def quantize(folder, precision, **more):
             "text": "imported.txt",
             "calibration": "calibration.npz",
         },
-        outputs={"ir": "quantized.ir", "params": "quantized.params", "text": "quantized.txt"},
+        outputs={
+            "ir": "quantized.ir",
+            "params": "quantized.params",
+            "text": "quantized.txt",
+            "coverage": "coverage.json",
+        },
         precision=precision,
         **{"target": relay.NATIVE, **more},
     )
@@ -110,6 +115,21 @@ def test_a_module_answers_as_pytorch_does(folder, precision):
     assert ("int8" in (folder / "quantized.txt").read_text()) == (precision is not None)
 
 
+@pytest.mark.parametrize(
+    ("precision", "integer"),
+    [(None, 0), (INT8, 8 * 8 * 64 * 9), ({**INT8, "skip_conv_layers": []}, (3 + 8) * 8 * 64 * 9)],
+    ids=["float32", "first layer left out", "int8"],
+)
+def test_coverage_counts_what_runs_in_integers(folder, precision, integer):
+    """The two convolutions are 3x3 on 8x8 images; the dense layer, 8 to 5, stays in float."""
+    assert quantize(folder, precision).failure is None
+    coverage = json.loads((folder / "coverage.json").read_text())
+    assert coverage["macs"] == (3 + 8) * 8 * 64 * 9 + 8 * 5
+    assert coverage["integer_macs"] == integer
+    assert coverage["float_operators"]["nn.dense"] == 1
+    assert coverage["float_operators"].get("nn.conv2d", 0) == 2 - (integer > 0) - (integer > 40000)
+
+
 def test_the_benchmark_leaves_raw_samples(folder):
     quantize(folder, None)
     compile_(folder)
@@ -118,7 +138,7 @@ def test_the_benchmark_leaves_raw_samples(folder):
     inputs = {"module": "module.so", "baseline": "module.so"}
     samples = {"samples": "samples.csv"}
     assert not relay.run(
-        "benchmark", folder, inputs=inputs, outputs=samples, benchmark=settings
+        "benchmark", folder, inputs=inputs, outputs=samples, benchmark=settings, input_shape=SHAPE
     ).failure
     lines = (folder / "samples.csv").read_text().splitlines()
     assert len(lines) == 1 + 3 * 6 * 2

@@ -20,6 +20,7 @@ IR = """\
 define internal fastcc i1 @f.i8(ptr noalias %i8_foo, float %float) #0 !dbg !5 {
 i32:
   call void @llvm.dbg.value(metadata i32 %num_args, metadata !13, metadata !DIExpression()), !dbg !1
+    #dbg_value(i32 %num_args, !12, !DIExpression(), !15)
   %i8 = load <16 x i8>, ptr %i8_foo, align 16, !tbaa !3 ; i8
   %i64.x = call <8 x i16> @llvm.x86.i8.v16i8(<16 x i8> %i8, <16 x i8> %i8)
   %"i8 quoted float" = sext <8 x i16> %i64.x to <8 x i32>

@@ -11,6 +11,8 @@ from bitsweep.engines import task
 from bitsweep.engines.install import install
 from bitsweep.errors import UserError
 
+SHIPPED = Path(__file__).parents[2] / "requirements" / "relax.txt"
+TVMS = version("apache-tvm")
 TVM = """
 __version__ = "0.19.0"
 
@@ -35,20 +37,77 @@ def write(path, text):
     path.write_text(text)
 
 
-def install_own(python_path, folder):
+def install_own(python_path, folder, name="relay"):
     install(
-        "relay",
-        wheel="not read",
-        dependencies="not read",
+        name,
+        requirements={"wheel": "not read", "dependencies": "not read"},
         python_path=str(python_path),
         record=str(folder / "engine.json"),
         log=str(folder / "log"),
     )
 
 
-def refusal(python_path, folder):
+def install_environments(folder, requirements):
+    """Install engine relax, whose TVM is the environment's, from the text of its requirements."""
+    write(folder / "relax.txt", requirements)
+    install(
+        "relax",
+        requirements={"environment": str(folder / "relax.txt")},
+        python_path=None,
+        record=str(folder / "engine.json"),
+        log=str(folder / "log"),
+    )
+
+
+def test_the_environments_tvm_is_recorded_with_its_versions(tmp_path):
+    install_environments(tmp_path, SHIPPED.read_text())
+    record = json.loads((tmp_path / "engine.json").read_text())
+    assert (record["engine"], record["python_path"]) == ("relax", [])
+    assert record["versions"]["tvm"] == version("apache-tvm")
+    assert record["versions"]["tvm_ffi"] == version("apache-tvm-ffi")
+    assert set(record["versions"]) == {"tvm", "tvm_ffi", "llvm", "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("requirements", "said"),
+    [
+        ("# TVM\napache-tvm==0.28.1\n", f"apache-tvm 0.28.1 and this environment has {TVMS}"),
+        ("no-such-tvm==1.0  # none", "no-such-tvm 1.0 and this environment has none"),
+    ],
+)
+def test_an_environment_without_the_pinned_tvm_is_refused(tmp_path, requirements, said):
     with pytest.raises(UserError) as caught:
-        install_own(python_path, folder)
+        install_environments(tmp_path, requirements)
+    assert str(caught.value) == (
+        f"engine relax needs {said}; run `pip install -r {tmp_path / 'relax.txt'}`, or name an own "
+        "TVM by engines.relax.python_path"
+    )
+    assert not (tmp_path / "engine.json").exists()
+
+
+RELAX = {"relax": "", "tirx": ""}
+
+
+@pytest.mark.parametrize(
+    ("ffi", "modules", "said"),
+    [
+        ("0.1.15", RELAX, "apache-tvm-ffi 0.1.15 crashes when a module is serialised"),
+        ("0.1.14", {}, "TVM 0.19.0 at "),
+        ("0.1.14", {"relax": ""}, "is too old; 0.27 is the first that serves"),
+    ],
+)
+def test_a_tvm_that_cannot_serve_relax_is_refused(tmp_path, ffi, modules, said):
+    site = tmp_path / "site"
+    write(site / "tvm" / "__init__.py", TVM)
+    write(site / "tvm_ffi" / "__init__.py", f"__version__ = {ffi!r}")
+    for name, text in modules.items():
+        write(site / "tvm" / f"{name}.py", text)
+    assert said in refusal(site, tmp_path, name="relax")
+
+
+def refusal(python_path, folder, name="relay"):
+    with pytest.raises(UserError) as caught:
+        install_own(python_path, folder, name)
     assert not (folder / "engine.json").exists()
     return str(caught.value)
 
@@ -101,6 +160,14 @@ def test_a_tvm_that_cannot_be_imported_says_why_in_one_line(site, tmp_path):
     assert "RuntimeError: libLLVM is missing" in log
     assert log.rstrip().splitlines()[-1].startswith('seconds in TVM: {"import tvm": ')
     assert log.count("seconds in TVM") == 1
+
+
+@pytest.mark.parametrize(
+    "end", ["raise RuntimeError(said)", "print(said); import os; os.abort()", "raise OSError(said)"]
+)
+def test_that_there_is_no_room_is_said_instead_of_what_followed(site, tmp_path, end):
+    write(site / "tvm" / "__init__.py", f"said = 'ld: No space left on device'; {end}")
+    assert refusal(site, tmp_path).startswith("No space left on device: /")
 
 
 def test_a_tvm_that_crashes_when_imported_is_refused(site, tmp_path):

@@ -1,6 +1,7 @@
 """Figures from samples as `measurement.measure` writes them, against numpy and scipy."""
 
 import json
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -14,8 +15,6 @@ BLOCK = 3
 
 class Module:
     """An executor with the given latencies, one after the other."""
-
-    input_shape = (1,)
 
     def __init__(self, milliseconds):
         self.milliseconds = iter(milliseconds)
@@ -40,6 +39,7 @@ def sampled(folder, candidate=CANDIDATE, baseline=BASELINE, **settings):
     measurement.measure(
         Module(candidate.flat),
         None if baseline is None else Module(baseline.flat),
+        (1,),
         SETTINGS | settings,
         path,
     )
@@ -118,10 +118,15 @@ def test_what_is_written_has_the_figures_and_the_state_of_the_machine(tmp_path, 
     monkeypatch.setattr(machine, "describe", lambda: dict(described))
     samples, written = sampled(tmp_path), tmp_path / "latency.json"
     outputs = {"samples": str(samples), "latency": str(written)}
-    latency.write(outputs, SETTINGS, threads=2, load_before=[0.5, 0.4, 0.3])
-    assert json.loads(written.read_text()) == {
+    start = datetime.now(UTC)
+    latency.write(outputs, SETTINGS, threads=2, start=start, load_before=[0.5, 0.4, 0.3])
+    payload = json.loads(written.read_text())
+    end = datetime.fromisoformat(payload.pop("end"))
+    assert start <= end <= datetime.now(UTC)
+    assert payload == {
         **latency.summarize(samples, SETTINGS),
         "threads": 2,
+        "start": start.isoformat(),
         "machine": {"cpu_model": "A CPU"},
         "load_before": [0.5, 0.4, 0.3],
         "load_after": [3.0, 2.0, 1.0],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 
 import pytest
 from hypothesis import given
@@ -109,6 +110,27 @@ def test_each_name_needs_each_of_its_flags(name, needed, amd):
         assert llvm_cpu(needed, "Intel", "x86_64") != name
 
 
+ZEN = {"avx2", "avx512f", "avx512vnni", "64bit"}
+
+
+@pytest.mark.parametrize(
+    ("detected", "named", "flags", "better"),
+    [
+        ({*ZEN, "avx512vp2intersect"}, ZEN, "avx2 avx512f avx512_vnni avx512_vp2intersect", True),
+        (ZEN, ZEN, "avx2 avx512f avx512_vnni fpu", True),
+        # It took a processor with AMX for one without.
+        (ZEN, {*ZEN, "amx-tile"}, "avx2 avx512f avx512_vnni amx_tile", False),
+        # A virtual machine hides AMX from programs.
+        ({*ZEN, "amx-tile"}, ZEN, "avx2 avx512f avx512_vnni", False),
+        # Ours has what the machine hides: that does not count for it.
+        (ZEN, {*ZEN, "gfni"}, "avx2 avx512f avx512_vnni", True),
+        (set(), set(), "", True),
+    ],
+)
+def test_llvms_own_name_is_taken_where_it_is_as_good(detected, named, flags, better):
+    assert machine.better_llvm_cpu(detected, named, flags.split()) is better
+
+
 @pytest.fixture
 def four_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
@@ -178,6 +200,8 @@ def test_describe():
         "cores_online",
         "load_average",
         "memory_bytes",
+        "node",
+        "partition",
         "platform",
         "python",
     }
@@ -185,6 +209,17 @@ def test_describe():
     assert len(described["load_average"]) == 3
     assert described["memory_bytes"] > 2**20
     assert described["cpu_flags"] == sorted(described["cpu_flags"])
+
+
+def test_a_job_of_slurm_tells_its_node_and_partition(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_PARTITION", raising=False)
+    monkeypatch.delenv("SLURMD_NODENAME", raising=False)
+    here = machine.describe()
+    assert (here["node"], here["partition"]) == (platform.node(), None)
+    monkeypatch.setenv("SLURM_JOB_PARTITION", "fast")
+    monkeypatch.setenv("SLURMD_NODENAME", "n17")
+    here = machine.describe()
+    assert (here["node"], here["partition"]) == ("n17", "fast")
 
 
 def test_native_triple(monkeypatch):

@@ -24,8 +24,6 @@ class Clock:
 class Module:
     """An executor whose run takes a second; `calls` is shared, to tell what came first."""
 
-    input_shape = (3, 4)
-
     def __init__(self, name, calls, clock):
         self.name, self.calls, self.clock = name, calls, clock
         self.image, self.timed = None, 0
@@ -46,6 +44,7 @@ def measured(folder, monkeypatch, paired=True, **settings):
     measurement.measure(
         Module("candidate", calls, clock),
         Module("baseline", calls, clock) if paired else None,
+        (3, 4),
         SETTINGS | settings,
         folder / "samples.csv",
     )

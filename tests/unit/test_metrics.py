@@ -138,6 +138,16 @@ class TestDegenerate:
         reference[:, 7] += 100
         assert not compare(reference + 0.1 * scores(seed=1), reference)["degenerate"]
 
+    @pytest.mark.parametrize(("agreeing", "degenerate"), [(9, True), (10, False)])
+    def test_the_answer_that_the_reference_mostly_gives_is_no_constant(self, agreeing, degenerate):
+        reference = scores()
+        reference[:, 7] -= 100
+        reference[:agreeing, 7] += 200
+        outputs = reference.copy()
+        outputs[:, 7] += 200
+        assert len(outputs) == 20
+        assert compare(outputs, reference)["degenerate"] is degenerate
+
     def test_equal_images_say_nothing(self):
         reference = np.tile(scores(1), (20, 1))
         assert not compare(reference, reference)["degenerate"]

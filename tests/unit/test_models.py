@@ -1,4 +1,5 @@
 import io
+import json
 import pickle
 
 import pytest
@@ -136,7 +137,7 @@ damaged = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(damaged)
 @pytest.mark.filterwarnings("ignore")
 def test_a_damaged_checkpoint_is_named_in_one_sentence(tmp_path_factory, content):
@@ -204,6 +205,27 @@ def test_weights_that_cannot_be_downloaded_are_told_with_the_remedy(monkeypatch)
     said = refusal("resnet50", weights="IMAGENET1K_V1")
     assert "IMAGENET1K_V1 of resnet50 could not be downloaded (Name or service not known)" in said
     assert "weights: seeded" in said
+
+
+def test_a_download_says_what_it_fetched(monkeypatch, tmp_path):
+    torchvision = models.torchvision().models
+    monkeypatch.setattr(torchvision, "get_model", lambda *_, weights: torch.nn.Linear(2, 3))
+    settings = Model(factory="resnet50", weights="IMAGENET1K_V2")
+    assert settings.weights_are_downloaded
+    models.download(settings, tmp_path / "download.json")
+    assert json.loads((tmp_path / "download.json").read_text()) == {
+        "factory": "resnet50",
+        "weights": "IMAGENET1K_V2",
+        "bytes": 4 * (2 * 3 + 3),
+    }
+
+
+def test_own_models_have_nothing_to_download(tmp_path):
+    for weights in ("seeded", "w.pt", "dir/w"):
+        assert not Model(factory="resnet50", weights=weights).weights_are_downloaded
+    with pytest.raises(UserError, match="an own model takes `seeded` or the path"):
+        models.download(Model(factory="a:b", weights="IMAGENET1K_V1"), tmp_path / "download.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from matplotlib.text import Text
 
 from bitsweep import plots
 from bitsweep.outcome import Failure
+from bitsweep.plots import style
 from bitsweep.plots.accuracy import wilson_interval
 from tests.unit import synthetic
 
@@ -53,6 +54,7 @@ def test_engines_are_told_apart(draw, tmp_path):
     assert texts.count("failed@compile") == 4
 
 
+@pytest.mark.parametrize("draw", [d for n, d in plots.PLOTS.items() if n != "accuracy"])
 def test_precisions_keep_the_order_of_the_rows(draw, tmp_path):
     precisions = ["int8", "int1", "float32", "int2"]
     summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"], precisions=precisions))
@@ -114,11 +116,41 @@ def test_a_long_reason_is_cut_and_stays_in_its_cell(tmp_path, stage):
         ), textwrap.shorten(line.get_text(), 60)
 
 
-def test_agreement_stands_in_where_there_are_no_labels(tmp_path):
+def test_sqnr_stands_in_where_there_are_no_labels(tmp_path):
     texts = _texts(plots.PLOTS["accuracy"](synthetic.summarise(tmp_path, synthetic.sweep())))
-    assert sum("top-1 agreement with PyTorch" in text for text in texts) == 1
+    assert sum("SQNR against PyTorch" in text for text in texts) == 1
     assert sum("top-1 accuracy" in text for text in texts) == 1
-    assert texts.count("degenerate") == 3  # one a model, one in the legend
+    assert "exact" in texts and "36.1" in texts and "92.6" in texts
+
+
+def test_accuracy_stands_against_bits_which_fall_to_the_right(tmp_path):
+    precisions = ["w1a8", "int8", "int2", "w4a8", "int4", "w2a8", "float32"]
+    experiments = synthetic.sweep(["digits"], ["relax"], precisions)
+    figure = plots.PLOTS["accuracy"](synthetic.summarise(tmp_path, experiments, {}))
+    (ax,) = figure.axes
+    falling = ["float32", "int8", "w4a8", "int4", "w2a8", "int2", "w1a8"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == falling
+    texts = _texts(figure)
+    for told in ("8 bits", "4 bits", "1 bit", "8-bit activations", "2-bit activations"):
+        assert texts.count(told) == 1, told
+
+
+def test_an_engine_without_a_precision_leaves_its_place_free(draw, tmp_path):
+    relay = synthetic.sweep(["digits"], ["relay"], ["float32", "int8", "int2_in_int8"])
+    relax = synthetic.sweep(["digits"], ["relax"], ["float32", "w4a8", "int8"])
+    texts = _texts(draw(synthetic.summarise(tmp_path, [*relay, *relax], {})))
+    for precision in ("int2_in_int8", "w4a8"):
+        assert texts.count(precision) == 1
+    assert not any("failed@" in text or "not measured" in text for text in texts)
+
+
+def test_precisions_of_two_engines_keep_the_order_of_each(tmp_path):
+    relay = synthetic.sweep(["digits"], ["relay"], ["float32", "int8", "int4", "int2_in_int8"])
+    relax = synthetic.sweep(["digits"], ["relax"], ["float32", "int8", "w4a8", "int4"])
+    (panel,) = style.panels(synthetic.summarise(tmp_path, [*relay, *relax]))
+    assert panel.precisions == ["float32", "int8", "w4a8", "int4", "int2_in_int8"]
+    heights = [height for height, _ in panel.slots()]
+    assert heights == sorted(heights) and len(set(heights)) == 8
 
 
 def test_speedup_and_size_ratio_are_annotated(tmp_path):

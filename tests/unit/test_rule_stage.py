@@ -1,5 +1,6 @@
 """Stages as rules declare them; objects with the rule's names stand for Snakemake's own."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -146,6 +147,19 @@ def test_a_task_has_what_its_rule_declares(rule, asked):
         "threads": 1,
         "log": rule.path("log"),
     }
+
+
+def test_the_outcome_says_how_much_runs_in_integers(rule, asked):
+    rule.output["coverage"] = rule.path("coverage.json")
+    asked.ends = [task.Ended(None, 1)]
+
+    def count(inputs, outputs):
+        counts = {"macs": 8, "integer_macs": 6, "float_operators": {"nn.dense": 1}}
+        Path(outputs["coverage"]).write_text(json.dumps(counts))
+
+    run(rule, "quantize", finish=count)
+    left = rule.left().coverage
+    assert (left.macs, left.integer_macs, left.float_operators) == (8, 6, {"nn.dense": 1})
 
 
 def test_after_a_failure_no_task_follows(rule, asked):

@@ -11,14 +11,15 @@ from types import SimpleNamespace
 from bitsweep.errors import UserError
 from bitsweep.script import script
 
-with script(SimpleNamespace(rule="compile", log=["logs/deep/compile.log"])):
+with script(SimpleNamespace(rule="compile", log=["logs/deep/compile.log"], output=[])):
     {block}
 """
 
 
 @pytest.fixture
 def run(tmp_path):
-    """Run a block as a workflow script; return how it ended and what its log holds."""
+    """Run a block as a workflow script; return how it ended and what its log holds, if it is."""
+    log = tmp_path / "logs/deep/compile.log"
 
     def run(block):
         ended = subprocess.run(
@@ -30,7 +31,7 @@ def run(tmp_path):
             check=False,
         )
         assert ended.stdout == ""
-        return ended, (tmp_path / "logs/deep/compile.log").read_text()
+        return ended, log.read_text() if log.exists() else None
 
     return run
 
@@ -62,6 +63,12 @@ def test_a_user_error_is_one_sentence_on_the_terminal(run):
     assert sorted(log.splitlines()) == [sentence.rstrip(), "before"]
 
 
+def test_what_another_process_appended_stays(run):
+    append = "open('logs/deep/compile.log', 'a').write('of a child that tells why\\n')"
+    _, log = run(f"{append}; raise UserError('it failed')")
+    assert log.splitlines() == ["of a child that tells why", "Error: compile: it failed"]
+
+
 def test_another_error_has_its_traceback_in_the_log_alone(run):
     ended, log = run("{}['key']")
     assert ended.returncode == 1
@@ -74,3 +81,11 @@ def test_another_error_has_its_traceback_in_the_log_alone(run):
 def test_a_script_that_exits_keeps_its_status(run):
     ended, log = run("sys.exit(143)")
     assert (ended.returncode, ended.stderr, log) == (143, "", "")
+
+
+def test_a_log_that_cannot_be_written_is_one_sentence_on_the_terminal(run, tmp_path):
+    (tmp_path / "logs").write_text("a file in the place of a folder")
+    ended, log = run("print('not reached')")
+    assert (ended.returncode, log) == (1, None)
+    (sentence,) = ended.stderr.splitlines()
+    assert sentence.startswith("Error: compile: NotADirectoryError: ")

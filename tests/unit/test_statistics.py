@@ -18,7 +18,7 @@ samples = arrays(
     array_shapes(min_dims=2, max_dims=2, max_side=6),
     elements=st.floats(1e-3, 1e4),
 )
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 
 
 @pytest.fixture(autouse=True)

@@ -46,10 +46,22 @@ def test_figures_carry_their_intervals(told):
     assert told.count("exact: the same outputs as PyTorch") == 4
 
 
+def test_bits_and_what_runs_in_integers_are_told(told):
+    row = next(line for line in told.splitlines() if line.startswith("| int4_in_int8 "))
+    assert "| 4/4 " in row and " 75.0% |" in row
+
+
 def test_how_it_was_measured(told):
     assert "Latency on AMD EPYC 9B14, 2 threads, compiled for `x86_64-linux-gnu znver4`" in told
     assert "360 timed runs per experiment over 20 inputs" in told
     assert "20 of 20 stopped early" in told
+
+
+def test_figures_that_cannot_be_compared_are_warned_of(tmp_path, told):
+    assert "Warning" not in told
+    summary = synthetic.summarise(tmp_path / "more", synthetic.sweep())
+    summary.loc[summary.index[0], "cpu_model"] = "Intel Xeon"
+    assert "**Warning:** latencies of resnet50 are from different CPU models" in markdown(summary)
 
 
 def test_a_clean_sweep_says_so(tmp_path):

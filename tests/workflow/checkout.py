@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -42,9 +42,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Checkout:
-    """The folder of a copy; `config/test.yaml` holds in it, and what a test lays over it."""
+    """The folder of a copy; `config/test.yaml` holds in it, and what a test lays over it.
+
+    `program` is what Python runs there, with `options` that hold for every run.
+    """
 
     folder: Path
+    program: tuple[str, ...] = ("-m", "snakemake")
+    options: tuple[str, ...] = ("--cores", str(CORES))
 
     @classmethod
     def of_the_repository(cls, folder: Path) -> "Checkout":
@@ -67,13 +72,13 @@ class Checkout:
         for name in filter(None, listed.split("\0")):
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, folder / name)
+                shutil.copy(ROOT / name, folder / name)
         return cls(folder)
 
     def copy(self, folder: Path, *, without: tuple[str, ...] = ()) -> "Checkout":
         """Copy the folder, results and Snakemake's records too, all times kept."""
         shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns(*without))
-        return Checkout(folder)
+        return replace(self, folder=folder)
 
     def path(self, name: str) -> Path:
         """Return the absolute path of a file of this copy."""
@@ -90,8 +95,8 @@ class Checkout:
         """
         laid_over = {"engines": {"relay": {"python_path": str(ENGINE)}}, **(config or {})}
         self.path("laid over.yaml").write_text(yaml.safe_dump(laid_over), encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake"]
-        command += ["--configfile", "config/test.yaml", "laid over.yaml", "--cores", str(CORES)]
+        command = [sys.executable, *self.program]
+        command += ["--configfile", "config/test.yaml", "laid over.yaml", *self.options]
         with self.path("terminal").open("wb") as terminal:
             return subprocess.Popen(
                 [*command, *arguments],
@@ -146,9 +151,16 @@ class Checkout:
 
     def worker(self) -> psutil.Process | None:
         """Return the TVM process at work, if there is one."""
+        return self._process(lambda command: "bitsweep.engines.worker" in command)
+
+    def script(self, rule: str) -> psutil.Process | None:
+        """Return the process of a rule's script, if there is one."""
+        return self._process(lambda command: command[-1:] and command[-1].endswith(f".{rule}.py"))
+
+    def _process(self, has: Callable[[list[str]], object]) -> psutil.Process | None:
         for process in self.processes():
             try:
-                if "bitsweep.engines.worker" in process.cmdline():
+                if has(process.cmdline()):
                     return process
             except psutil.NoSuchProcess:
                 continue
@@ -171,9 +183,9 @@ def eventually(condition: Callable[[], object], what: str):
 
 
 @contextmanager
-def running(checkout: Checkout, *arguments: str, config: dict | None = None):
+def running(checkout: Checkout, *arguments: str, **how):
     """Yield a Snakemake at work, killed with all that it started when the block ends."""
-    process = checkout.start(*arguments, config=config)
+    process = checkout.start(*arguments, **how)
     try:
         yield process
     finally:

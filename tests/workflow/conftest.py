@@ -1,6 +1,7 @@
 import pytest
 
 from tests.workflow.checkout import Checkout
+from tests.workflow.slurm import cluster
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +27,10 @@ def finished(sweep):
 def digits(finished, tmp_path):
     """A finished copy for one test to change, with the results of the digits only."""
     return finished.copy(tmp_path / "bit sweep", without=("resnet18",))
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    """A Slurm of one node, as long as tests run; skips where none can be run."""
+    with cluster() as running:
+        yield running

@@ -5,7 +5,7 @@ import pytest
 CASES = {
     "precision": (
         {"sweep": {"precisions": ["float32", "int3"]}},
-        "sweep.precisions = 'int3' is unknown; allowed: float32, int8, int4",
+        "sweep.precisions = 'int3' is unknown; allowed: float32, ",
     ),
     "model": (
         {"sweep": {"models": ["resnet81"]}},
@@ -19,16 +19,32 @@ CASES = {
         "models.digits.image is not a known key; allowed: factory, weights, data, input_shape",
     ),
     "no bits": (
-        {"precisions": {"int8": {"bits": 0}}},
-        "precisions.int8.bits = 0: input should be greater than or equal to 1",
+        {"precisions": {"int8": {"relay": {"bits": 0}}}},
+        "precisions.int8.relay.bits = 0: input should be greater than or equal to 1",
     ),
     "negative bits": (
-        {"precisions": {"int8": {"bits": -8}}},
-        "precisions.int8.bits = -8: input should be greater than or equal to 1",
+        {"precisions": {"int8": {"relay": {"bits": -8}}}},
+        "precisions.int8.relay.bits = -8: input should be greater than or equal to 1",
     ),
     "wide bits": (
-        {"precisions": {"int4": {"bits": 8}}},
+        {"precisions": {"int4": {"relay": {"bits": 8}}}},
         "8 bits do not fit into int4",
+    ),
+    "wide bits in relax": (
+        {"precisions": {"w4a8": {"relax": {"weight_bits": 9}}}},
+        "precisions.w4a8.relax.weight_bits = 9: allowed are 1 to 8",
+    ),
+    "preset": (
+        {"precisions": {"w4a8": {"relax": {"preset": "w5a8"}}}},
+        "precisions.w4a8.relax.preset = 'w5a8': input should be 'w8a8', 'w4a8', ",
+    ),
+    "precision of another engine": (
+        {"sweep": {"engines": ["relay"], "precisions": ["float32", "w4a8"]}},
+        "sweep.precisions = 'w4a8' has a section for relax only",
+    ),
+    "sensitivity": (
+        {"sensitivity": {"precisions": ["int4_in_int8"]}},
+        "sensitivity.precisions = 'int4_in_int8' is unknown; allowed: int8, w4a8",
     ),
     "name for a shell": (
         {"models": {"a; touch pwned": {"factory": "resnet18"}}},

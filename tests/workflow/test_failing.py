@@ -69,4 +69,5 @@ def test_a_damaged_artifact_stops_the_stage_that_reads_it(digits):
     assert digits.stale(config=DIGITS) == {
         *(f"{stage} digits/relay/cpu/int8" for stage in following),
         *("aggregate tables", "plots plots"),
+        *("sensitivity_table tables", "sensitivity_table plots"),
     }

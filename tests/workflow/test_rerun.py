@@ -7,23 +7,40 @@ from bitsweep.outcome import STAGES
 from tests.workflow.checkout import DIGITS
 
 MODELS = ("digits", "resnet18")
-PRECISIONS = ("float32", "int8", "int4", "int2", "int1")
+PRECISIONS = {
+    "relay": ("float32", "int8", "int4", "int2", "int1"),
+    "relax": ("float32", "int8", "int4"),
+}
 STAGES_OF_AN_EXPERIMENT = STAGES[2:]
 AT_THE_END = {"aggregate tables", "plots plots"}
+SENSITIVITY_AT_THE_END = {"sensitivity_table tables", "sensitivity_table plots"}
 INT8 = "results/digits/relay/cpu/int8"
 
 
-def experiments(models=MODELS, precisions=PRECISIONS, stages=STAGES_OF_AN_EXPERIMENT, target="cpu"):
+def experiments(
+    models=MODELS,
+    precisions=None,
+    stages=STAGES_OF_AN_EXPERIMENT,
+    target="cpu",
+    engines=("relay", "relax"),
+):
     return {
-        f"{stage} {model}/relay/{target}/{precision}"
+        f"{stage} {model}/{engine}/{target}/{precision}"
         for model in models
-        for precision in precisions
+        for engine in engines
+        for precision in precisions or PRECISIONS[engine]
         for stage in stages
     }
 
 
+def sensitivities(models=MODELS, target="cpu"):
+    return {f"sensitivity {m}/relax/{target}/int4" for m in models} | SENSITIVITY_AT_THE_END
+
+
 def whole(model):
-    return {f"trace {model}", f"import {model}/relay"} | experiments([model]) | AT_THE_END
+    imports = {f"import {model}/{engine}" for engine in PRECISIONS}
+    own = {f"trace {model}"} | imports | experiments([model])
+    return own | sensitivities([model]) | AT_THE_END
 
 
 @pytest.mark.parametrize(
@@ -31,30 +48,48 @@ def whole(model):
     [
         ({}, set()),
         ({"limits": {"seconds": 999}}, set()),
-        ({"precisions": {"int8": {"bits": 7}}}, experiments(precisions=["int8"]) | AT_THE_END),
-        ({"precisions": {"int4_in_int8": {"bits": 3}}}, set()),
+        (
+            {"precisions": {"int8": {"relay": {"bits": 7}}}},
+            experiments(precisions=["int8"], engines=["relay"]) | AT_THE_END,
+        ),
+        (
+            {"precisions": {"int4": {"relax": {"skip_layers": []}}}},
+            set(),
+        ),
+        (
+            {"precisions": {"int4": {"relax": {"percentile": 99.9}}}},
+            experiments(precisions=["int4"], engines=["relax"]) | sensitivities() | AT_THE_END,
+        ),
+        ({"precisions": {"int4_in_int8": {"relay": {"bits": 3}}}}, set()),
+        ({"sensitivity": {"images": 4}}, sensitivities()),
+        ({"sensitivity": {"precisions": []}}, set()),
         ({"benchmark": {"runs": 9}}, experiments(stages=["benchmark"]) | AT_THE_END),
         ({"models": {"resnet18": {"seed": 1}}}, whole("resnet18")),
         ({"models": {"digits": {"seed": 1}}}, {"train digits"} | whole("digits")),
         ({"models": {"digits": {"images": 100}}}, whole("digits")),
         ({"models": {"digits": {"data": "random"}}}, whole("digits")),
         ({"targets": {"cpu": {"cpu": "x86-64"}}}, experiments() | AT_THE_END),
-        (DIGITS, AT_THE_END),
+        (DIGITS, AT_THE_END | SENSITIVITY_AT_THE_END),
         ({"sweep": {"precisions": ["float32", "int4", "int2", "int1"]}}, AT_THE_END),
+        ({"sweep": {"engines": ["relay"]}}, AT_THE_END),
         (
-            {"sweep": {"precisions": [*PRECISIONS, "int4_in_int8"]}},
-            experiments(precisions=["int4_in_int8"]) | AT_THE_END,
+            {"sweep": {"precisions": [*PRECISIONS["relay"], "int4_in_int8"]}},
+            experiments(precisions=["int4_in_int8"], engines=["relay"]) | AT_THE_END,
         ),
         (
             {"targets": {"old": {"cpu": "x86-64"}}, "sweep": {"targets": ["cpu", "old"]}},
-            experiments(target="old") | AT_THE_END,
+            experiments(target="old") | sensitivities(target="old") | AT_THE_END,
         ),
     ],
     ids=[
         "nothing",
         "limits",
-        "bits of a precision",
+        "bits of a precision in one engine",
+        "a setting spelled out",
+        "a setting in the other engine",
         "bits of a precision not swept",
+        "images of the sensitivity",
+        "no sensitivity",
         "benchmark",
         "seed of a torchvision model",
         "seed of the digits",
@@ -63,6 +98,7 @@ def whole(model):
         "target",
         "a model less",
         "a precision less",
+        "an engine less",
         "a precision more",
         "a target more",
     ],
@@ -81,7 +117,7 @@ def test_nothing_to_do_is_said(finished):
         # The commands that the README gives.
         (
             ["--forcerun", f"{INT8}/quantize.json"],
-            experiments(["digits"], ["int8"]) | AT_THE_END,
+            experiments(["digits"], ["int8"], engines=["relay"]) | AT_THE_END,
         ),
         (
             ["--forcerun", "evaluate"],
@@ -110,13 +146,14 @@ def test_what_was_deleted_is_made_again_with_what_follows(finished, deleted, aga
         stale = finished.stale()
     finally:
         aside.rename(path)
-    assert stale == experiments(["digits"], ["int8"], again) | AT_THE_END
+    assert stale == experiments(["digits"], ["int8"], again, engines=["relay"]) | AT_THE_END
 
 
 def test_an_edited_script_runs_again_with_what_follows(digits):
     with digits.path("workflow_scripts/evaluate.py").open("a") as script:
         script.write("print('edited')\n")
-    expected = experiments(["digits"], stages=["evaluate"]) | AT_THE_END
+    evaluated = experiments(["digits"], stages=["evaluate"])
+    expected = evaluated | AT_THE_END | SENSITIVITY_AT_THE_END
     assert digits.stale(config=DIGITS) == expected
 
 

@@ -7,14 +7,18 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bitsweep import machine, outcome, tables
+from bitsweep import machine, outcome, sensitivity, tables
 from tests.workflow.checkout import CORES, DIGITS
 
 MODELS = ("digits", "resnet18")
-PRECISIONS = ("float32", "int8", "int4", "int2", "int1")
-OK = ("float32", "int8", "int1")
+PRECISIONS = {
+    "relay": ("float32", "int8", "int4", "int2", "int1"),
+    "relax": ("float32", "int8", "int4"),
+}
+EXPERIMENTS = [(engine, precision) for engine, names in PRECISIONS.items() for precision in names]
+SENSITIVE = "int4"
 EXPERIMENT_FILES = {
-    "quantize": ("quantized.ir", "quantized.params", "quantized.txt"),
+    "quantize": ("quantized.ir", "quantized.params", "quantized.txt", "coverage.json"),
     "compile": ("objects.tar", "module.ll", "module.s"),
     "export": ("module.so",),
     "benchmark": ("samples.csv", "latency.json"),
@@ -23,16 +27,16 @@ EXPERIMENT_FILES = {
 }
 TRACE = ("torchscript.pt", "exported.pt2", "calibration.npz", "reference.npz", "model.json")
 IMPORT = ("imported.ir", "imported.params", "imported.txt")
-PLOTS = ("latency", "accuracy", "size", "dtypes", "outcomes")
+PLOTS = ("latency", "accuracy", "size", "dtypes", "outcomes", "sensitivity")
 # Where the journey ends, and with what.
 BROKEN = {
-    "int4": (
+    ("relay", "int4"): (
         "compile",
         "CodeGenLLVM::BufferAccessHelper",
         "src/target/llvm/codegen_llvm.cc",
         "Check failed: value_dtype.bits() >= 8 (4 vs. 8)",
     ),
-    "int2": (
+    ("relay", "int2"): (
         "quantize",
         "GetVectorBytes",
         "include/tvm/runtime/data_type.h",
@@ -44,23 +48,25 @@ BROKEN = {
 @pytest.fixture(scope="module")
 def summary(finished):
     table = tables.read_summary(finished.path("results/tables/summary.csv"))
-    return table.set_index(["model", "precision"])
+    return table.set_index(["model", "engine", "precision"])
 
 
-def stages(model, precision):
+def stages(model, engine, precision):
     """The stages of an experiment with the folder and the names of their artifacts."""
     yield "trace", model, TRACE
-    yield "import", f"{model}/relay", IMPORT
+    yield "import", f"{model}/{engine}", IMPORT
     for stage, names in EXPERIMENT_FILES.items():
-        yield stage, f"{model}/relay/cpu/{precision}", names
+        yield stage, f"{model}/{engine}/cpu/{precision}", names
+    if (engine, precision) == ("relax", SENSITIVE):
+        yield "sensitivity", f"{model}/{engine}/cpu/{precision}", ("layers.json",)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("engine", "precision"), EXPERIMENTS)
 @pytest.mark.parametrize("model", MODELS)
-def test_every_stage_leaves_its_outcome_and_its_artifacts(finished, model, precision):
-    broken = BROKEN.get(precision, (None,))[0]
+def test_every_stage_leaves_its_outcome_and_its_artifacts(finished, model, engine, precision):
+    broken = BROKEN.get((engine, precision), (None,))[0]
     reached = True
-    for stage, folder, names in stages(model, precision):
+    for stage, folder, names in stages(model, engine, precision):
         left = finished.outcome(f"{folder}/{stage}")
         state = "failed" if stage == broken else "ok" if reached else "skipped"
         reached = reached and stage != broken
@@ -79,17 +85,17 @@ def test_every_stage_leaves_its_outcome_and_its_artifacts(finished, model, preci
             assert [path.stat().st_size for path in files] == [0] * len(files)
 
 
-@pytest.mark.parametrize("precision", BROKEN)
+@pytest.mark.parametrize(("engine", "precision"), BROKEN)
 @pytest.mark.parametrize("model", MODELS)
-def test_a_failure_names_its_place_in_tvm(finished, summary, model, precision):
-    stage, function, file, message = BROKEN[precision]
-    error = finished.outcome(f"{model}/relay/cpu/{precision}/{stage}").error
+def test_a_failure_names_its_place_in_tvm(finished, summary, model, engine, precision):
+    stage, function, file, message = BROKEN[engine, precision]
+    error = finished.outcome(f"{model}/{engine}/cpu/{precision}/{stage}").error
     assert (error.kind, error.function, error.file) == ("exception", function, file)
     assert error.line > 0
     assert error.message.startswith(message)
     assert "seconds in TVM" not in error.message
     assert function in finished.path(error.log).read_text()
-    row = summary.loc[model, precision]
+    row = summary.loc[model, engine, precision]
     assert (row["state"], row["failed_stage"]) == ("failed", stage)
 
 
@@ -97,8 +103,8 @@ def test_nothing_is_left_but_what_the_rules_declare(finished):
     declared = {
         finished.path(f"results/{folder}/{name}")
         for model in MODELS
-        for precision in PRECISIONS
-        for stage, folder, names in stages(model, precision)
+        for engine, precision in EXPERIMENTS
+        for stage, folder, names in stages(model, engine, precision)
         for name in (f"{stage}.json", *names)
     }
     declared |= {finished.path(f"results/digits/{n}") for n in ("weights.pt", "training.json")}
@@ -114,12 +120,15 @@ def test_nothing_is_left_but_what_the_rules_declare(finished):
 
 def test_tables_agree_and_plots_are_images(finished, summary):
     folder = finished.path("results/tables")
-    parquet = tables.read_summary(folder / "summary.parquet").set_index(["model", "precision"])
+    parquet = tables.read_summary(folder / "summary.parquet").set_index(summary.index.names)
     pd.testing.assert_frame_equal(parquet, summary)
-    assert list(summary.index) == [(m, p) for m in MODELS for p in PRECISIONS]
+    assert list(summary.index) == [(m, *experiment) for m in MODELS for experiment in EXPERIMENTS]
     failures = pd.read_csv(folder / "failures.csv")
-    assert list(zip(failures["model"], failures["precision"], failures["stage"], strict=True)) == [
-        (model, precision, stage) for model in MODELS for precision, (stage, *_) in BROKEN.items()
+    found = failures[["model", "engine", "precision", "stage"]].itertuples(index=False, name=None)
+    assert list(found) == [
+        (model, *experiment, stage)
+        for model in MODELS
+        for experiment, (stage, *_) in BROKEN.items()
     ]
     markdown = (folder / "summary.md").read_text()
     assert markdown.count("**failed@compile**") == len(MODELS)
@@ -131,29 +140,58 @@ def test_tables_agree_and_plots_are_images(finished, summary):
 
 def test_float32_answers_as_pytorch_and_one_bit_no_longer_depends_on_the_input(summary):
     for model in MODELS:
-        baseline = summary.loc[model, "float32"]
-        assert baseline["sqnr_db"] > 80
-        assert baseline["top1_agreement"] == 1
-        assert not baseline["degenerate"]
-        assert summary.loc[model, "int1"]["degenerate"]
-        assert not summary.loc[model, "int8"]["degenerate"]
-    accuracy = summary.loc["digits"]["top1_accuracy"]
-    assert accuracy["float32"] >= 0.98
-    assert accuracy["int8"] >= 0.95
+        for engine in PRECISIONS:
+            baseline = summary.loc[model, engine, "float32"]
+            assert baseline["sqnr_db"] > 80
+            assert baseline["top1_agreement"] == 1
+            assert not baseline["degenerate"]
+            assert not summary.loc[model, engine, "int8"]["degenerate"]
+        assert summary.loc[model, "relay", "int1"]["degenerate"]
+        assert not summary.loc[model, "relax", "int4"]["degenerate"]
+    for engine in PRECISIONS:
+        accuracy = summary.loc["digits", engine]["top1_accuracy"]
+        assert accuracy["float32"] >= 0.98
+        assert accuracy["int8"] >= 0.95
+    assert summary.loc["digits", "relax", "int4"]["top1_accuracy"] >= 0.9
     assert summary.loc["resnet18"]["top1_accuracy"].isna().all()
 
 
 def test_int8_is_smaller_and_computes_in_int8(summary):
     for model in MODELS:
-        int8, float32 = summary.loc[model, "int8"], summary.loc[model, "float32"]
-        assert int8["module_size_bytes"] < float32["module_size_bytes"]
-        assert int8["llvm_i8"] > 2 * float32["llvm_i8"]
+        for engine in PRECISIONS:
+            int8, float32 = (summary.loc[model, engine, p] for p in ("int8", "float32"))
+            assert int8["llvm_i8"] > 2 * float32["llvm_i8"]
+            assert int8["integer_macs_percent"] > 50
+            assert float32["integer_macs_percent"] == 0
+    # A network of a few thousand parameters is mostly code.
+    resnet18 = summary.loc["resnet18"]["module_size_bytes"]
+    for engine in PRECISIONS:
+        assert resnet18[engine, "int8"] < 0.4 * resnet18[engine, "float32"]
+    assert resnet18["relax", "int4"] < 0.8 * resnet18["relax", "int8"]
+
+
+def test_bits_of_weights_and_activations_are_columns(summary):
+    bits = summary.loc["digits"][["weight_bits", "activation_bits"]]
+    assert bits.loc["relax", "int4"].tolist() == [4, 4]
+    assert bits.loc["relay", "float32"].tolist() == [32, 32]
+
+
+def test_the_sensitivity_of_every_layer_is_told(finished):
+    table = sensitivity.read(finished.path("results/tables/sensitivity.csv"))
+    assert (table["state"] == "ok").all()
+    layers = table.groupby("model", sort=False)["layer"].count()
+    assert list(layers.index) == list(MODELS)
+    assert layers["resnet18"] == 21
+    assert table["output_sqnr_db"].notna().all()
+    assert table.set_index("model").loc["digits", "top1_accuracy"].between(0.5, 1).all()
 
 
 def test_every_sample_is_kept(finished):
     for model in MODELS:
-        for precision in OK:
-            folder = finished.path(f"results/{model}/relay/cpu/{precision}")
+        for engine, precision in EXPERIMENTS:
+            if (engine, precision) in BROKEN:
+                continue
+            folder = finished.path(f"results/{model}/{engine}/cpu/{precision}")
             samples = pd.read_csv(folder / "samples.csv")
             latency = json.loads((folder / "latency.json").read_text())
             assert len(samples) == 2 * latency["inputs"] * latency["runs_per_input"]
@@ -169,7 +207,7 @@ def test_the_benchmark_has_the_machine_to_itself(finished, summary):
     assert summary["threads"].dropna().between(1, min(CORES, machine.cores_allowed())).all()
     jobs = intervals(finished)
     benchmarks = [log for log in jobs if log.endswith("/benchmark.log")]
-    assert len(benchmarks) == len(MODELS) * len(PRECISIONS)
+    assert len(benchmarks) == len(MODELS) * len(EXPERIMENTS)
     for alone in benchmarks:
         start, end = jobs.pop(alone)
         assert not [log for log, (s, e) in jobs.items() if s < end and start < e]
@@ -187,12 +225,13 @@ def test_the_terminal_tells_each_failure_in_a_line_and_nothing_of_tvms_stack(swe
     _, end = output.split("steps (100%) done")
     failures = [line for line in end.splitlines() if " failed@" in line]
     assert [line.split(": ", 2)[0] for line in failures] == [
-        f"{model}/relay/cpu/{precision} failed@{stage}"
+        f"{model}/{engine}/cpu/{precision} failed@{stage}"
         for model in MODELS
-        for precision, (stage, *_) in BROKEN.items()
+        for (engine, precision), (stage, *_) in BROKEN.items()
     ]
     for line in failures:
-        _, function, file, message = BROKEN[line.split()[0].rsplit("/", 1)[1]]
+        _, engine, _, precision = line.split()[0].split("/")
+        _, function, file, message = BROKEN[engine, precision]
         assert f"{function} ({file}:" in line
         assert message in line
     assert output.count(" failed@") == len(failures)
@@ -210,14 +249,14 @@ def test_check_accepts_what_is_expected(finished):
 
 def test_check_names_what_is_not_as_expected(finished):
     expect = [
-        {"precision": "int8", "outcome": "failed@compile"},
-        {"precision": "int4", "outcome": "failed@compile"},
-        {"precision": "int1", "outcome": "degenerate"},
+        {"engine": "relay", "precision": "int8", "outcome": "failed@compile"},
+        {"engine": "relay", "precision": "int4", "outcome": "failed@compile"},
+        {"engine": "relay", "precision": "int1", "outcome": "degenerate"},
     ]
     ended = finished.run("check", config={"expect": expect})
     assert ended.returncode != 0
     (sentence,) = ended.errors()
-    assert sentence.startswith("Error: check: 4 of 10 experiments are not as expected: ")
+    assert sentence.startswith("Error: check: 4 of 16 experiments are not as expected: ")
     for model in MODELS:
         assert f"{model}/relay/cpu/int8 is ok, expected failed@compile" in sentence
         assert f"{model}/relay/cpu/int2 is failed@quantize, expected ok" in sentence
@@ -237,7 +276,7 @@ def test_the_report_shows_tables_and_plots_without_a_network(digits):
     for plot in PLOTS:
         assert f"results/plots/{plot}.png" in report
         assert f'"plot": "{plot}"' in report
-    for name in ("summary.csv", "summary.parquet", "summary.md", "failures.csv"):
+    for name in ("summary.csv", "summary.parquet", "summary.md", "failures.csv", "sensitivity.csv"):
         assert f"results/tables/{name}" in report
-    for told in ('"Plots"', '"Tables"', "Median latency of one image", "One row for each of the 5"):
+    for told in ('"Plots"', '"Tables"', "Median latency of one image", "One row for each of the 8"):
         assert told in report

@@ -17,14 +17,8 @@ class Executor:
             library = tvm.runtime.load_module(path)
             self._graph = graph_executor.GraphModule(library["default"](self.device))
 
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The input's shape, without the batch dimension."""
-        shapes, _ = self._graph.get_input_info()
-        return tuple(int(size) for size in shapes[INPUT])[1:]
-
     def set_input(self, image: np.ndarray) -> None:
-        """Take an image, float32 of `input_shape`."""
+        """Take an image, float32 (C, H, W)."""
         self._graph.set_input(INPUT, image[None])
 
     def run(self, image: np.ndarray) -> np.ndarray:

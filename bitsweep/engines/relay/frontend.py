@@ -7,11 +7,9 @@ from tvm import relay
 from tvm.contrib import graph_executor
 from tvm.relay.quantize.quantize import prerequisite_optimize
 
-from bitsweep.engines.refusal import Refused, asking_tvm
+from bitsweep.engines import agreement
+from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relay import INPUT, ir, target
-
-TOLERANCE = 1e-4  # of the largest output's magnitude
-_IMAGES = 4
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
@@ -19,10 +17,10 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
 
     What is written has the float passes behind it that `relay.quantize` starts with (batch norm
     folded into convolutions, constants folded), so that they run once, not for each precision.
-    `Refused` where the greatest difference from PyTorch's output exceeds `TOLERANCE`.
+    `Refused` where the output differs from PyTorch's by more than `agreement.TOLERANCE`.
     """
     reference = np.load(inputs["reference"])
-    images, expected = reference["input"][:_IMAGES], reference["output"][:_IMAGES]
+    images, expected = (reference[name][: agreement.IMAGES] for name in ("input", "output"))
     scripted = torch.jit.load(inputs["torchscript"], map_location="cpu").eval()
     with asking_tvm("relay.frontend.from_pytorch"):
         module, params = relay.frontend.from_pytorch(scripted, [(INPUT, (1, *images.shape[1:]))])
@@ -34,16 +32,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     ):
         module = prerequisite_optimize(module, params)
     answers = _answers(module, native, images)
-    difference = np.abs(answers - expected).max() / np.abs(expected).max()
-    if not difference <= TOLERANCE:
-        raise Refused(
-            "relay.frontend.from_pytorch",
-            "exception",
-            "Mismatch",
-            f"output differs from PyTorch's by {difference:.2g} of its scale, "
-            f"more than {TOLERANCE:g}",
-        )
-    print(f"output differs from PyTorch's by {difference:.2g} of its scale")
+    agreement.require(answers, expected, "relay.frontend.from_pytorch")
     ir.save(module, outputs)
 
 

@@ -1,6 +1,8 @@
 """Quantize: `relay.quantize` with every field of its QConfig as the precision says."""
 
+import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import tvm
@@ -8,6 +10,7 @@ from tvm import relay
 
 from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relay import INPUT, ir, target
+from bitsweep.engines.relay.accounting import coverage
 
 # Fields that a precision holds as bits and storage of a kind of number.
 _KINDS = ("input", "weight", "activation")
@@ -17,14 +20,17 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """Quantize the module at `ir` and `params` on the images of `calibration`.
 
     `settings["precision"]` is None for the float baseline, whose module passes unchanged.
+    `coverage`, JSON, tells how much of the result runs in integers.
     """
+    module, params = ir.load(inputs)
     if settings["precision"] is None:
         for name in ("ir", "params", "text"):
             shutil.copyfile(inputs[name], outputs[name])
-        return
-    module, params = ir.load(inputs)
-    images = np.load(inputs["calibration"])["input"]
-    ir.save(_quantize(module, params, images, settings), outputs)
+    else:
+        images = np.load(inputs["calibration"])["input"]
+        module = _quantize(module, params, images, settings)
+        ir.save(module, outputs)
+    Path(outputs["coverage"]).write_text(json.dumps(coverage(module), indent=2) + "\n")
 
 
 def _quantize(module, params, images, settings) -> tvm.IRModule:

@@ -1,0 +1,64 @@
+"""Accuracy of the quantized digits network: every preset, several training seeds.
+
+    python benchmarks/digits.py [SEEDS [CALIBRATION_IMAGES]]
+
+Trains one network a seed (5 seeds), quantizes each on images of its training set (64), and prints
+the top-1 accuracy on its 540 held-out images for each seed, and the mean over the seeds.
+"""
+
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+import tvm
+from tvm import relax
+from tvm.relax.frontend.torch import from_exported_program
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bitsweep import data, digits
+from bitsweep.config import Model
+from bitsweep.relax import PRESETS, build, canonicalise, quantize
+
+
+def main(seeds: int = 5, calibration_images: int = 64) -> None:
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    accuracy: dict[str, list[float]] = {name: [] for name in ("float32", *PRESETS)}
+    for seed in range(seeds):
+        network, _ = digits.train(seed)
+        images = data.load(
+            Model(
+                factory="bitsweep.digits:residual_network",
+                data="digits",
+                input_shape=(1, 8, 8),
+                seed=seed,
+                images=540,
+                calibration_images=calibration_images,
+            )
+        )
+        example = torch.from_numpy(images.evaluation[:1].copy())
+        module = canonicalise(
+            from_exported_program(
+                torch.export.export(network, (example,)), unwrap_unit_return_tuple=True
+            )
+        )
+        for name in accuracy:
+            quantized = module
+            if name != "float32":
+                quantized = quantize(module, PRESETS[name], images.calibration)
+            machine = relax.VirtualMachine(build(quantized), tvm.cpu())
+            chosen = [
+                machine["main"](tvm.runtime.tensor(image[None])).numpy().argmax()
+                for image in images.evaluation
+            ]
+            accuracy[name].append(100 * float(np.mean(np.array(chosen) == images.labels)))
+            print(f"seed {seed} {name:12} {accuracy[name][-1]:6.2f}", flush=True)
+    for name, values in accuracy.items():
+        spread = ", ".join(f"{value:.1f}" for value in values)
+        print(f"mean of {seeds}: {name:12} {np.mean(values):6.2f}  ({spread})")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,44 @@
+"""A compiled module, loaded and ready to run."""
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.relax import MAIN
+
+_SAVED = "saved"
+
+
+class Executor:
+    """The network in a `module.so`, or in a library just built, on the CPU, at batch size 1."""
+
+    def __init__(self, library: str | tvm.runtime.Module | relax.VMExecutable):
+        self.device = tvm.cpu()
+        if isinstance(library, str):
+            with asking_tvm("tvm.runtime.load_module"):
+                library = tvm.runtime.load_module(library)
+        with asking_tvm("relax.VirtualMachine"):
+            self._machine = relax.VirtualMachine(library, self.device)
+            self._image = None
+
+    def set_input(self, image: np.ndarray) -> None:
+        """Take an image, float32 (C, H, W)."""
+        self._image = tvm.runtime.tensor(np.ascontiguousarray(image[None]), self.device)
+
+    def run(self, image: np.ndarray) -> np.ndarray:
+        """Return the logits, float32 (classes,), of an image."""
+        with asking_tvm("relax.VirtualMachine"):
+            self.set_input(image)
+            return self._machine[MAIN](self._image).numpy()[0].astype(np.float32)
+
+    def time(self, runs: int) -> list[float]:
+        """Return the milliseconds of each of `runs` runs on the input last set.
+
+        TVM's time evaluator runs once more, first, and drops that run: what it measures is
+        independent of the module that ran before.
+        """
+        with asking_tvm("Module.time_evaluator"):
+            self._machine.save_function(MAIN, _SAVED, self._image, include_return=False)
+            evaluator = self._machine.time_evaluator(_SAVED, self.device, number=1, repeat=runs)
+            return [1e3 * seconds for seconds in evaluator().results]

@@ -1,0 +1,33 @@
+"""Import: `torch.export` program to Relax, canonical, shown to compute what PyTorch computes."""
+
+import numpy as np
+import torch
+from tvm.relax.frontend.torch import from_exported_program
+
+from bitsweep import relax as quantizer
+from bitsweep.engines import agreement
+from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.relax import ir, target
+from bitsweep.engines.relax.executor import Executor
+
+
+def run(inputs: dict, outputs: dict, settings: dict) -> None:
+    """Import `exported`, check it on `reference`, write `ir`, `params` and `text`.
+
+    What is written is canonical (NHWC, batch norm folded into convolutions), as all that follows
+    wants it, so that this runs once, not for each precision. `Refused` where the output differs
+    from PyTorch's by more than `agreement.TOLERANCE`.
+    """
+    reference = np.load(inputs["reference"])
+    images, expected = (reference[name][: agreement.IMAGES] for name in ("input", "output"))
+    exported = torch.export.load(inputs["exported"])
+    with asking_tvm("relax.frontend.torch.from_exported_program"):
+        module = from_exported_program(exported, unwrap_unit_return_tuple=True)
+    with asking_tvm("bitsweep.relax.canonicalise"):
+        module = quantizer.canonicalise(module)
+    with asking_tvm("bitsweep.relax.build"):
+        library = quantizer.build(module, target.resolve(target.NATIVE))
+    executor = Executor(library)
+    answers = np.stack([executor.run(image) for image in images])
+    agreement.require(answers, expected, "relax.frontend.torch.from_exported_program")
+    ir.save(module, outputs)

@@ -1,0 +1,38 @@
+"""Quantize: this project's quantizer for Relax, with the settings that the precision has."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from bitsweep import relax as quantizer
+from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.relax import ir, target
+
+
+def run(inputs: dict, outputs: dict, settings: dict) -> None:
+    """Quantize the module at `ir` and `params` on the images of `calibration`.
+
+    `settings["precision"]` is None for the float baseline, whose module passes unchanged.
+    `coverage`, JSON, tells how much of the result runs in integers.
+    """
+    module = ir.load(inputs)
+    if settings["precision"] is None:
+        for name in ("ir", "params", "text"):
+            shutil.copyfile(inputs[name], outputs[name])
+    else:
+        images = np.load(inputs["calibration"])["input"]
+        with asking_tvm("bitsweep.relax.quantize"):
+            module = quantizer.quantize(
+                module, config(settings["precision"]), images, target.resolve(target.NATIVE)
+            )
+        ir.save(module, outputs)
+    Path(outputs["coverage"]).write_text(json.dumps(quantizer.coverage(module), indent=2) + "\n")
+
+
+def config(precision: dict) -> quantizer.QConfig:
+    """Return the settings of a precision, as they are in the config, as the quantizer's."""
+    return quantizer.QConfig(
+        **{name: tuple(v) if isinstance(v, list) else v for name, v in precision.items()}
+    )
