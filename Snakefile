@@ -14,12 +14,14 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [workflow.basedir, os.getcwd(), os.environ.get("PYTHONPATH")])
 )
 
-# Snakemake has imported the executor plugin where it is installed, used or not.
-plugin = sys.modules.get("snakemake_executor_plugin_slurm")
-if hasattr(plugin, "get_min_job_age"):
-    from bitsweep import slurm
+from bitsweep import slurm, termination
 
-    slurm.have_patience(plugin)
+# Snakemake has imported these by now: the executor plugin where it is installed, used or not.
+if scheduling := sys.modules.get("snakemake.scheduling.job_scheduler"):
+    termination.mend(scheduling.JobScheduler)
+plugin = sys.modules.get("snakemake_executor_plugin_slurm")
+if hasattr(plugin, "query_job_status"):
+    slurm.mend(plugin)
 
 
 configfile: workflow.source_path("config/config.yaml")

@@ -76,6 +76,11 @@ def cancel(*numbers: int) -> None:
     _said("scancel", *(map(str, numbers) if numbers else ("--user", "root")))
 
 
+def rename(number: int, name: str) -> None:
+    """Give a job another name."""
+    _said("scontrol", "update", f"JobId={number}", f"JobName={name}")
+
+
 @dataclass(frozen=True)
 class Cluster:
     """A Slurm that runs in `folder`."""

@@ -3,87 +3,28 @@
 None of it is an outcome: a run ends with one sentence, and goes on when the fault is mended.
 """
 
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from bitsweep import outcome
 from tests.workflow.checkout import DIGITS, eventually, running
+from tests.workflow.disk import AMPLE_BYTES, NO_SPACE, mounted, run_on_full
 from tests.workflow.test_killing import FOLDER, LOGS, TARGET, assert_made
 
 KIB = 1024
-AMPLE = 2**26
-NO_SPACE = "No space left on device: {} is full; make room and run again"
-
-
-class Mount:
-    """A file system in memory, of a size that a test changes."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        ended = self._call("mount", "-t", "tmpfs", "tmpfs")
-        if ended.returncode:
-            pytest.skip(f"no file system can be mounted here: {ended.stderr.strip()}")
-
-    def leave(self, free_bytes: int) -> None:
-        """Let there be so much room."""
-        used = int(self._call("df", "--block-size=1", "--output=used").stdout.split()[-1])
-        self.remount(f"size={used + free_bytes}")
-
-    def remount(self, options: str) -> None:
-        """Change the options."""
-        self._call("mount", "-o", f"remount,{options}").check_returncode()
-
-    def unmount(self) -> None:
-        """End it, and all that is in it."""
-        self._call("umount").check_returncode()
-
-    def _call(self, *command: str):
-        return subprocess.run([*command, self.folder], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
-def mounted(tmp_path):
-    """Return a maker of file systems that end with the test."""
-    mounts = []
-
-    def mounted(folder):
-        mounts.append(Mount(folder))
-        return mounts[-1]
-
-    yield mounted
-    for mount in mounts:
-        mount.unmount()
+def disk(digits):
+    """The file system of the results of `digits`."""
+    with mounted(digits.path("results")) as disk:
+        yield disk
 
 
 @pytest.fixture
-def disk(digits, mounted):
-    """The file system that the results of `digits` are moved to."""
-    results = digits.path("results")
-    files = results.rename(digits.path("aside"))
-    results.mkdir()
-    disk = mounted(results)
-    subprocess.run(["cp", "-a", f"{files}/.", results], check=True)
-    return disk
-
-
-@pytest.fixture
-def temporary(tmp_path, mounted):
+def temporary(tmp_path):
     """The file system of temporary files."""
-    (tmp_path / "temporary").mkdir()
-    return mounted(tmp_path / "temporary")
-
-
-def fill(checkout, rule, target, mount, free_bytes, **environment):
-    """Force a job of which the file system is full from its start; return how the run ended."""
-    options = ("--forcerun", target, "--", target)
-    with running(checkout, *options, config=DIGITS, **environment) as snakemake:
-        script = eventually(lambda: checkout.script(rule), f"{rule} to begin")
-        script.suspend()
-        mount.leave(free_bytes)
-        script.resume()
-        return checkout.finish(snakemake)
+    with mounted(tmp_path / "temporary") as disk:
+        yield disk
 
 
 def hidden(checkout):
@@ -105,13 +46,13 @@ def hidden(checkout):
     ],
 )
 def test_a_full_disk_is_no_outcome(digits, disk, rule, target, free_bytes):
-    ended = fill(digits, rule, target, disk, free_bytes)
+    ended = run_on_full(disk, free_bytes, digits, rule, target, config=DIGITS)
     assert ended.returncode != 0
     assert ended.errors() == [f"Error: {rule}: {NO_SPACE.format(disk.folder)}"]
     assert not digits.path(target).exists()
     assert hidden(digits) == []
 
-    disk.leave(AMPLE)
+    disk.leave(AMPLE_BYTES)
     digits.done(target, config=DIGITS)
     if target.endswith(".json"):
         left = outcome.read(digits.path(target))
@@ -124,13 +65,13 @@ def test_room_for_temporary_files_that_runs_out_is_no_outcome(digits, temporary)
     """LLVM, which writes object files there, ends the process."""
     target = f"{FOLDER}/compile.json"
     where = {"TMPDIR": str(temporary.folder)}
-    ended = fill(digits, "compile", target, temporary, 64 * KIB, **where)
+    ended = run_on_full(temporary, 64 * KIB, digits, "compile", target, config=DIGITS, **where)
     assert ended.returncode != 0
     assert ended.errors() == [f"Error: compile: {NO_SPACE.format(temporary.folder)}"]
     assert "LLVM ERROR: IO failure" in digits.path(f"{LOGS}/compile.log").read_text()
     assert not digits.path(target).exists()
 
-    temporary.leave(AMPLE)
+    temporary.leave(AMPLE_BYTES)
     digits.done(target, config=DIGITS, **where)
     assert outcome.read(digits.path(target)).state == "ok"
 
@@ -155,7 +96,7 @@ def inspection(digits):
 def test_a_run_without_room_does_not_begin(digits, inspection, disk):
     disk.leave(512 * KIB)
     assert_does_not_begin(digits, inspection, sentence=NO_SPACE.format(disk.folder))
-    disk.leave(AMPLE)
+    disk.leave(AMPLE_BYTES)
     digits.done(inspection, config=DIGITS)
 
 

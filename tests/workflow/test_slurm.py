@@ -6,10 +6,11 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pandas as pd
 import psutil
@@ -17,20 +18,23 @@ import pytest
 
 from bitsweep import machine, outcome, tables
 from tests.workflow.checkout import ROOT, Run, eventually, running
-from tests.workflow.slurm import OnSlurm, cancel, jobs, submit
+from tests.workflow.disk import AMPLE_BYTES, NO_SPACE, mounted, run_on_full
+from tests.workflow.slurm import OnSlurm, cancel, jobs, rename, submit
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm", "nothing_left_in_slurm")]
 
+MODELS, ENGINES, PRECISIONS = (
+    ("digits", "resnet18"),
+    ("relay", "relax"),
+    ("float32", "int8", "int4"),
+)
 SWEEP = {
-    "sweep": {
-        "models": ["digits"],
-        "engines": ["relay"],
-        "precisions": ["float32", "int8", "int4"],
-    },
+    "sweep": {"models": [*MODELS], "engines": [*ENGINES], "precisions": [*PRECISIONS]},
     "sensitivity": {"precisions": []},
     "limits": {"memory_mb": 2000},
 }
-FLOAT32, INT8, INT4 = (f"results/digits/relay/cpu/{p}" for p in SWEEP["sweep"]["precisions"])
+FLOAT32, INT8, INT4 = (f"results/digits/relay/cpu/{precision}" for precision in PRECISIONS)
+REFUSED = [(model, "relay", "cpu", "int4") for model in MODELS]
 STATUS = ROOT / "profiles/slurm-generic/status.sh"
 ENDED = {"COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "OUT_OF_MEMORY"}
 
@@ -52,8 +56,8 @@ def swept(slurm, tmp_path_factory):
 
 @pytest.fixture
 def again(swept, tmp_path):
-    """A copy of the finished sweep, for one test to change."""
-    return swept.copy(tmp_path / "bit sweep")
+    """A copy of the finished sweep for one test to change, with the results of the digits only."""
+    return swept.copy(tmp_path / "bit sweep", without=("resnet18",))
 
 
 def summary(checkout):
@@ -63,10 +67,7 @@ def summary(checkout):
 
 def latencies(checkout):
     """What was measured of the precisions that TVM does not refuse."""
-    return [
-        json.loads(checkout.path(f"{folder}/latency.json").read_text())
-        for folder in (FLOAT32, INT8)
-    ]
+    return [json.loads(path.read_text()) for path in checkout.path("results").rglob("latency.json")]
 
 
 def states(checkout, comment):
@@ -102,12 +103,12 @@ def test_the_tables_are_those_of_a_local_run(swept, finished):
     )
     kept = on_slurm.columns[~on_slurm.columns.str.contains(differing)]
     pd.testing.assert_frame_equal(on_slurm[kept], locally.loc[on_slurm.index, kept])
-    assert list(on_slurm["failed_stage"].dropna()) == ["compile"]
+    assert on_slurm["failed_stage"].dropna().to_dict() == dict.fromkeys(REFUSED, "compile")
 
 
 def test_the_artifacts_are_those_of_a_local_run(swept, finished):
     same = ("*.npz", "*.txt", "module.s", "module.so", "model.json", "quality.json")
-    paths = [path for name in same for path in swept.path("results/digits").rglob(name)]
+    paths = [path for name in same for path in swept.path("results").rglob(name)]
     assert {path.suffix for path in paths} == {".npz", ".txt", ".s", ".so", ".json"}
     for path in paths:
         local = finished.path(path.relative_to(swept.folder))
@@ -116,20 +117,22 @@ def test_the_artifacts_are_those_of_a_local_run(swept, finished):
 
 def test_an_experiment_is_two_jobs_which_succeed_whatever_tvm_refuses(swept):
     assert swept.outcome("digits/relay/cpu/int4/compile").state == "failed"
-    submitted = sorted((job.comment, job.state) for job in swept.jobs())
-    assert submitted == sorted(
-        (comment, "COMPLETED")
-        for comment in (
-            *(
-                f"rule_benchmark_wildcards_digits_relay_cpu_{p}"
-                for p in ("float32", "int8", "int4")
-            ),
-            *3 * ["rule_experiment_compile_evaluate_export_quantize"],
-            "rule_train_wildcards_digits",
-            "rule_trace_wildcards_digits",
-            "rule_import_wildcards_digits_relay",
-            "rule_inspections_inspect",
-        )
+    experiments = [
+        (model, engine, precision)
+        for model in MODELS
+        for engine in ENGINES
+        for precision in PRECISIONS
+    ]
+    assert {job.state for job in swept.jobs()} == {"COMPLETED"}
+    assert Counter(job.comment for job in swept.jobs()) == Counter(
+        {
+            "rule_train_wildcards_digits": 1,
+            **{f"rule_trace_wildcards_{model}": 1 for model in MODELS},
+            **{f"rule_import_wildcards_{m}_{e}": 1 for m in MODELS for e in ENGINES},
+            "rule_experiment_compile_evaluate_export_quantize": len(experiments),
+            **{f"rule_benchmark_wildcards_{m}_{e}_cpu_{p}": 1 for m, e, p in experiments},
+            "rule_inspections_inspect": 2,
+        }
     )
 
 
@@ -143,8 +146,8 @@ def test_a_benchmark_tells_where_it_was_taken(swept):
 
 def test_nothing_else_runs_on_a_node_during_a_benchmark(swept):
     times = [[datetime.fromisoformat(m[t]) for t in ("start", "end")] for m in latencies(swept)]
-    (_, first_end), (second_start, _) = sorted(times)
-    assert first_end < second_start
+    assert len(times) == 10
+    assert all(one_end < other_start for (_, one_end), (other_start, _) in pairwise(sorted(times)))
     for one, other in combinations(swept.jobs(), 2):
         if "rule_benchmark" in one.comment + other.comment:
             assert one.end <= other.start or other.end <= one.start, (one, other)
@@ -346,6 +349,56 @@ def test_submitting_waits_for_the_controller(outage, profile):
 
 def test_the_status_script_waits_for_the_controller(outage):
     assert outage.status == "success\n"
+
+
+def test_a_job_that_slurm_has_forgotten_is_submitted_again(again):
+    """It ends and is forgotten while nobody asks. As if forgotten: it has another name by then."""
+    target = f"{FLOAT32}/compile.json"
+    undone(again, target)
+    with running(again, "--", target, config=SWEEP) as snakemake:
+        eventually(again.worker, "compilation to begin")
+        process = psutil.Process(snakemake.pid)
+        process.suspend()
+        (job,) = again.jobs()
+        rename(job.number, "forgotten")
+        eventually(lambda: again.jobs()[0].state == "COMPLETED", "the job to end")
+        process.resume()
+        ended = again.finish(snakemake)
+    assert ended.returncode == 0, ended.output
+    assert [job.state for job in again.jobs()] == ["COMPLETED", "COMPLETED"]
+    assert_whole(again, target)
+
+
+# Disks
+
+
+def test_a_disk_that_becomes_full_fails_the_job_in_one_sentence(again):
+    target = f"{INT8}/quantize.json"
+    with mounted(again.path("results")) as disk:
+        options = ("--retries", "0")
+        ended = run_on_full(disk, 0, again, "quantize", target, *options, config=SWEEP)
+        assert ended.returncode != 0
+        (failed,) = again.jobs()
+        log = again.path(f".snakemake/slurm_logs/group_experiment/{failed.number}.log")
+        sentence = f"Error: quantize: {NO_SPACE.format(disk.folder)}"
+        assert sentence in log.read_text().splitlines()
+        assert str(log) in ended.output
+        assert not again.path(target).exists()
+        disk.leave(AMPLE_BYTES)
+        again.done("--", target, config=SWEEP)
+        assert_whole(again, target)
+
+
+def test_nothing_is_submitted_where_results_cannot_be_written(again):
+    target = f"{INT8}/inspect.json"
+    undone(again, target, f"{INT8}/code.json")
+    with mounted(again.path("results")) as disk:
+        disk.remount("ro")
+        ended = again.run("--", target, config=SWEEP)
+        assert ended.returncode != 0
+        sentence = "results cannot be written to: Read-only file system"
+        assert sentence in ended.output.splitlines()
+        assert again.jobs() == []
 
 
 # Snakemake is gone
