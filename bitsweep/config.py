@@ -200,11 +200,15 @@ class Engine(_Section):
 
 
 class Target(_Section):
-    """What is compiled for; `native` is this machine's, found out when a job runs."""
+    """What is compiled for; `native` is this machine's, found out when a job runs.
+
+    Loops of engine `relax` are cut for so many `cores` to share.
+    """
 
     triple: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "native"
     cpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "native"
     attributes: tuple[Annotated[str, Field(pattern=r"^[+-][A-Za-z0-9_.-]+$")], ...] = ()
+    cores: Annotated[int, Field(ge=1)] | Literal["native"] = "native"
 
 
 class Benchmark(_Section):

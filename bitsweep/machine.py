@@ -70,6 +70,14 @@ def cores_allowed(
     return max(1, min([cores, *(math.ceil(quota) for quota in quotas if quota is not None)]))
 
 
+def cores_alone() -> int:
+    """Return how many cores a process that is alone on this machine may use.
+
+    Those allowed to this one, but all of a node for a job of Slurm, which has a part of it.
+    """
+    return os.cpu_count() or 1 if "SLURM_JOB_ID" in os.environ else cores_allowed()
+
+
 def usable(threads: int) -> int:
     """Return how many of the threads a job was given it can run at once on this machine."""
     return min(threads, cores_allowed())

@@ -1,8 +1,8 @@
 """Lay an engine's TVM into a directory of its own, or take the user's, and record its versions."""
 
 import json
+import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +12,9 @@ from bitsweep import child
 from bitsweep.artifact import write_text
 from bitsweep.engines import task
 from bitsweep.errors import UserError
+from bitsweep.storage import shortage
 
+_PIP_LIMITS = child.Limits(seconds=3600, memory_bytes=4 * 2**30)
 _PROBE_LIMITS = child.Limits(seconds=300, memory_bytes=4 * 2**30)
 
 
@@ -29,7 +31,8 @@ def install(
     `requirements` are pip's files. Without `python_path`, `wheel` (as for CPython 3.10, which its
     binary interface is unused of) and `dependencies` (for this Python) are installed into `site`
     beside the record; or `environment` is what this Python's own environment must have, whose TVM
-    then serves. Raises `UserError` when pip fails or the TVM found does not fit the engine.
+    then serves. Raises `UserError` when pip fails, where for want of room with a sentence on that,
+    or the TVM found does not fit the engine.
     """
     if python_path is not None:
         paths = [python_path]
@@ -39,7 +42,7 @@ def install(
         paths = []
         _require_installed(name, requirements["environment"])
     else:
-        paths = [str(_lay(Path(record).parent, **requirements))]
+        paths = [str(_lay(Path(record).parent, Path(log), **requirements))]
     versions = Path(record).with_name("versions.json")
     ended = task.run(
         task.Engine(name, tuple(paths), {}),
@@ -79,14 +82,12 @@ def _require_installed(name: str, requirements: str) -> None:
             )
 
 
-def _lay(directory: Path, wheel: str, dependencies: str) -> Path:
+def _lay(directory: Path, log: Path, wheel: str, dependencies: str) -> Path:
     site, fresh = directory / "site", directory / "site.part"
     shutil.rmtree(fresh, ignore_errors=True)
-    common = ["--target", str(fresh), "--only-binary=:all:", "--no-deps", "--upgrade"]
-    _pip(*common, "--requirement", dependencies)
+    _pip(fresh, log, "--requirement", dependencies)
     _pip(
-        *common,
-        *("--python-version", "3.10", "--implementation", "cp", "--abi", "cp310"),
+        *(fresh, log, "--python-version", "3.10", "--implementation", "cp", "--abi", "cp310"),
         *("--requirement", wheel),
     )
     shutil.rmtree(site, ignore_errors=True)
@@ -94,10 +95,12 @@ def _lay(directory: Path, wheel: str, dependencies: str) -> Path:
     return site
 
 
-def _pip(*arguments: str) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", *arguments]
-    if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
+def _pip(target: Path, log: Path, *what: str) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target)]
+    command += ["--only-binary=:all:", "--no-deps", "--upgrade", *what]
+    if child.run(command, environment=os.environ, log=log, limits=_PIP_LIMITS).returncode:
         raise UserError(
-            "the engine's packages could not be installed by pip (offline, or a platform without "
-            "such a wheel?); an own TVM can be named by engines.relay.python_path"
+            shortage([target, log.parent], told=log.read_text(encoding="utf-8"))
+            or "the engine's packages could not be installed by pip (offline, or a platform "
+            "without such a wheel?); an own TVM can be named by engines.relay.python_path"
         )

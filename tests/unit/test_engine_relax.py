@@ -18,7 +18,7 @@ from tests.unit import relay
 
 SHAPE = (3, 8, 8)
 ENGINE = task.Engine("relax", (), {})
-NATIVE = {"triple": "native", "cpu": "native", "attributes": []}
+NATIVE = {"triple": "native", "cpu": "native", "attributes": [], "cores": "native"}
 MACS = (3 + 8) * 8 * 64 * 9 + 8 * 5
 W8A8, W2A8 = {"rounding": "nearest"}, {"weight_bits": 2}
 

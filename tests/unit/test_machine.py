@@ -184,6 +184,16 @@ def test_cores_without_any_control_group(four_cores, tmp_path):
     assert cores_allowed(tmp_path / "none", tmp_path / "none") == 4
 
 
+@pytest.mark.parametrize(("job", "cores"), [(None, 4), ("5", 64)])
+def test_a_job_of_slurm_counts_all_cores_of_its_node(monkeypatch, job, cores):
+    monkeypatch.setattr(machine, "cores_allowed", lambda: 4)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if job:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+    assert machine.cores_alone() == cores
+
+
 @pytest.mark.parametrize(("given_to_it", "threads"), [(1, 1), (3, 3), (4, 4), (64, 4)])
 def test_a_job_runs_no_more_threads_than_there_are_cores(monkeypatch, given_to_it, threads):
     monkeypatch.setattr(machine, "cores_allowed", lambda: 4)

@@ -61,6 +61,17 @@ def test_a_full_disk_is_no_outcome(digits, disk, rule, target, free_bytes):
             assert outcome.sha256(digits.path(artifact.path)) == artifact.sha256
 
 
+def test_an_engine_that_does_not_fit_is_named(digits):
+    with mounted(digits.path(".engines")) as disk:
+        disk.leave(20 * 2**20)
+        shipped = {**DIGITS, "engines": {}}
+        ended = digits.run(".engines/relay/engine.json", config=shipped)
+        assert ended.returncode != 0
+        assert ended.errors() == [f"Error: engine: {NO_SPACE.format(disk.folder)}"]
+        disk.leave(2**30)
+        digits.done(".engines/relay/engine.json", config=shipped)
+
+
 def test_room_for_temporary_files_that_runs_out_is_no_outcome(digits, temporary):
     """LLVM, which writes object files there, ends the process."""
     target = f"{FOLDER}/compile.json"

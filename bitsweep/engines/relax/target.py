@@ -8,15 +8,15 @@ from tvm.target import codegen
 from bitsweep import machine
 from bitsweep.engines.refusal import asking_tvm
 
-NATIVE = {"triple": "native", "cpu": "native", "attributes": []}
+NATIVE = {"triple": "native", "cpu": "native", "attributes": [], "cores": "native"}
 
 
 def resolve(settings: Mapping) -> tvm.target.Target:
-    """Return the LLVM target of `triple`, `cpu` and `attributes`, `native` being this machine's.
+    """Return the LLVM target of these settings, `native` being this machine's.
 
-    Its number of cores is that of this machine's that may be used.
+    They are `triple`, `cpu`, `attributes`, and `cores`, those that run the module.
     """
-    triple, cpu = settings["triple"], settings["cpu"]
+    triple, cpu, cores = settings["triple"], settings["cpu"], settings["cores"]
     if triple == "native":
         triple = machine.native_triple()
     with asking_tvm("tvm.target.Target"):
@@ -28,7 +28,7 @@ def resolve(settings: Mapping) -> tvm.target.Target:
                 "mtriple": triple,
                 "mcpu": cpu,
                 "mattr": list(settings["attributes"]),
-                "num-cores": machine.cores_allowed(),
+                "num-cores": machine.cores_alone() if cores == "native" else cores,
             }
         )
 
