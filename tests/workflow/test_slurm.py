@@ -380,7 +380,7 @@ def test_a_disk_that_becomes_full_fails_the_job_in_one_sentence(again):
         ended = run_on_full(disk, 0, again, "quantize", target, *options, config=SWEEP)
         assert ended.returncode != 0
         (failed,) = again.jobs()
-        log = again.path(f".snakemake/slurm_logs/group_experiment/{failed.number}.log")
+        (log,) = again.path(".snakemake/slurm_logs").glob(f"*/{failed.number}.log")
         sentence = f"Error: quantize: {NO_SPACE.format(disk.folder)}"
         assert sentence in log.read_text().splitlines()
         assert str(log) in ended.output
