@@ -217,7 +217,7 @@ class Benchmark(_Section):
     inputs: Annotated[int, Field(ge=1)] = 20
     runs: Annotated[int, Field(ge=1)] = 30
     warmup: Annotated[int, Field(ge=0)] = 3
-    budget_seconds: Annotated[float, Field(gt=0)] = 60.0
+    budget_seconds: Annotated[float, Field(gt=0)] = 30.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
