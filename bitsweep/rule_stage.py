@@ -24,9 +24,8 @@ def run(snakemake, *tasks: str, finish: Finish | None = None) -> None:
     By convention of the rules, `input.upstream` are the outcomes that must be ok,
     `input.baseline_outcome` that of the optional `input.baseline`, and the other inputs artifacts
     by name. `output.outcome` is the outcome, which says what an output `coverage` says, and the
-    other outputs are artifacts. A task finds what
-    the tasks before it wrote among its inputs, unless an input has that name; `finish` takes the
-    paths of inputs and outputs.
+    other outputs are artifacts. A task finds what the tasks before it wrote among its inputs,
+    unless an input has that name; `finish` takes the paths of inputs and outputs.
     """
     inputs = {name: p for name, p in snakemake.input.items() if name not in _NOT_ARTIFACTS}
     upstream = _as_list(snakemake.input.get("upstream", []))

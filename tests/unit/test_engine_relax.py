@@ -14,65 +14,21 @@ from torch import nn
 from bitsweep.child import Limits
 from bitsweep.engines import task
 from bitsweep.errors import UserError
-from tests.unit import relay
+from tests.unit import tasks
 
-SHAPE = (3, 8, 8)
-ENGINE = task.Engine("relax", (), {})
-NATIVE = {"triple": "native", "cpu": "native", "attributes": [], "cores": "native"}
+RELAX = tasks.Tasks(lambda: task.Engine("relax", (), {}))
 MACS = (3 + 8) * 8 * 64 * 9 + 8 * 5
 W8A8, W2A8 = {"rounding": "nearest"}, {"weight_bits": 2}
-
-
-class Net(nn.Module):
-    """One convolution with batch norm, a residual addition, a dense layer."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8))
-        self.body = nn.Conv2d(8, 8, 3, padding=1)
-        self.head = nn.Linear(8, 5)
-
-    def forward(self, x):
-        x = torch.relu(self.stem(x))
-        x = torch.relu(self.body(x) + x)
-        return self.head(x.mean((2, 3)))
-
-
-def run(name, folder, *, inputs=None, outputs=None, limits=relay.AMPLE, **settings):
-    """Run a task of the engine; paths of inputs and outputs are relative to `folder`."""
-    return task.run(
-        ENGINE,
-        name,
-        inputs={key: str(folder / path) for key, path in (inputs or {}).items()},
-        outputs={key: str(folder / path) for key, path in (outputs or {}).items()},
-        settings=settings,
-        limits=limits,
-        threads=1,
-        log=folder / "log",
-    )
-
-
-def import_(folder, exported="exported.pt2"):
-    return run(
-        "frontend",
-        folder,
-        inputs={"exported": exported, "reference": "reference.npz"},
-        outputs={"ir": "imported.ir", "params": "imported.params", "text": "imported.txt"},
-    )
 
 
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory):
     """A folder with an exported network, its reference, and its import."""
     folder = tmp_path_factory.mktemp("net")
-    torch.manual_seed(0)
-    network = Net().eval()
-    images = torch.randn(12, *SHAPE)
-    torch.export.save(torch.export.export(network, (images[:1],)), folder / "exported.pt2")
-    with torch.no_grad():
-        np.savez(folder / "reference.npz", input=images, output=network(images))
-    np.savez(folder / "calibration.npz", input=images[:4])
-    assert import_(folder).failure is None, (folder / "log").read_text()
+    network, image = tasks.trace(folder)
+    torch.export.save(torch.export.export(network, (image,)), folder / "exported.pt2")
+    ended = RELAX.import_(folder, exported="exported.pt2")
+    assert ended.failure is None, (folder / "log").read_text()
     return folder
 
 
@@ -82,62 +38,16 @@ def folder(traced, tmp_path):
     return shutil.copytree(traced, tmp_path / "net with a space")
 
 
-def quantize(folder, precision, **more):
-    return run(
-        "quantize",
-        folder,
-        inputs={
-            "ir": "imported.ir",
-            "params": "imported.params",
-            "text": "imported.txt",
-            "calibration": "calibration.npz",
-        },
-        outputs={
-            "ir": "quantized.ir",
-            "params": "quantized.params",
-            "text": "quantized.txt",
-            "coverage": "coverage.json",
-        },
-        precision=precision,
-        target=NATIVE,
-        **more,
-    )
-
-
-def compile_(folder, **more):
-    return run(
-        "compile",
-        folder,
-        inputs={"ir": "quantized.ir", "params": "quantized.params"},
-        outputs={"objects": "objects.tar", "llvm_ir": "module.ll", "assembly": "module.s"},
-        **{"target": NATIVE, **more},
-    )
-
-
-def link(folder):
-    return run("link", folder, inputs={"objects": "objects.tar"}, outputs={"module": "module.so"})
-
-
-def difference(folder):
-    """Run the module at `module.so`: the greatest difference from PyTorch's answers, of scale 1."""
-    module = {"module": "module.so", "reference": "reference.npz"}
-    assert run("run_once", folder, inputs=module).failure is None
-    run("answer", folder, inputs=module, outputs={"answers": "answers.npz"})
-    expected = np.load(folder / "reference.npz")["output"]
-    answers = np.load(folder / "answers.npz")["output"]
-    return np.abs(answers - expected).max() / np.abs(expected).max()
-
-
 @pytest.mark.parametrize(
     ("precision", "near", "integer"),
     [(None, 1e-5, 0), (W8A8, 0.1, MACS), (W2A8, 1.5, MACS)],
     ids=["float32", "w8a8", "w2a8"],
 )
 def test_a_module_answers_as_pytorch_does(folder, precision, near, integer):
-    assert quantize(folder, precision).failure is None, (folder / "log").read_text()
-    assert compile_(folder).failure is None, (folder / "log").read_text()
-    assert link(folder).failure is None
-    assert difference(folder) <= near
+    assert RELAX.quantize(folder, precision).failure is None, (folder / "log").read_text()
+    assert RELAX.compile_(folder).failure is None, (folder / "log").read_text()
+    assert RELAX.link(folder).failure is None
+    assert RELAX.difference(folder) <= near
     coverage = json.loads((folder / "coverage.json").read_text())
     assert (coverage["macs"], coverage["integer_macs"]) == (MACS, integer)
     assert ("uint8" in (folder / "quantized.txt").read_text()) == (precision is not None)
@@ -148,14 +58,19 @@ def test_a_module_answers_as_pytorch_does(folder, precision, near, integer):
 
 
 def test_the_benchmark_leaves_raw_samples(folder):
-    quantize(folder, None)
-    compile_(folder)
-    link(folder)
+    RELAX.quantize(folder, None)
+    RELAX.compile_(folder)
+    RELAX.link(folder)
     settings = {"inputs": 3, "runs": 6, "warmup": 1, "budget_seconds": 60, "seed": 0}
     inputs = {"module": "module.so", "baseline": "module.so"}
     samples = {"samples": "samples.csv"}
-    assert not run(
-        "benchmark", folder, inputs=inputs, outputs=samples, benchmark=settings, input_shape=SHAPE
+    assert not RELAX.run(
+        "benchmark",
+        folder,
+        inputs=inputs,
+        outputs=samples,
+        benchmark=settings,
+        input_shape=tasks.SHAPE,
     ).failure
     lines = (folder / "samples.csv").read_text().splitlines()
     assert len(lines) == 1 + 3 * 6 * 2
@@ -166,7 +81,7 @@ def test_an_import_that_computes_something_else_fails(folder):
     reference = dict(np.load(folder / "reference.npz"))
     reference["output"] *= 1.001
     np.savez(folder / "reference.npz", **reference)
-    failure = import_(folder).failure
+    failure = RELAX.import_(folder, exported="exported.pt2").failure
     assert (failure.kind, failure.type) == ("exception", "Mismatch")
     assert failure.function == "relax.frontend.torch.from_exported_program"
     assert "0.001 of its scale" in failure.message
@@ -180,35 +95,35 @@ class Unknown(nn.Module):
 
 
 def test_an_operator_that_tvm_does_not_import_is_a_failure_inside_tvm(folder):
-    exported = torch.export.export(Unknown(), (torch.randn(1, *SHAPE),))
+    exported = torch.export.export(Unknown(), (torch.randn(1, *tasks.SHAPE),))
     torch.export.save(exported, folder / "unknown.pt2")
-    failure = import_(folder, "unknown.pt2").failure
+    failure = RELAX.import_(folder, exported="unknown.pt2").failure
     assert failure.kind == "exception"
     assert failure.file.startswith("tvm/relax/frontend/torch/")
     assert "svd" in failure.message
 
 
 def test_a_crash_of_llvm_names_the_function_under_way(folder):
-    quantize(folder, None)
+    RELAX.quantize(folder, None)
     # LLVM ends the process where functions return floats and the CPU has no register for them.
-    without_sse = {**NATIVE, "cpu": "x86-64", "attributes": ["-sse", "-sse2"]}
-    failure = compile_(folder, target=without_sse).failure
+    without_sse = {**tasks.NATIVE, "cpu": "x86-64", "attributes": ["-sse", "-sse2"]}
+    failure = RELAX.compile_(folder, target=without_sse).failure
     assert failure.kind == "crash"
     assert "SSE" in failure.message
 
 
 def test_a_time_out_is_a_failure_of_its_kind(folder):
-    failure = quantize(folder, W8A8, limits=Limits(seconds=1, memory_bytes=2**32)).failure
+    failure = RELAX.quantize(folder, W8A8, limits=Limits(seconds=1, memory_bytes=2**32)).failure
     assert (failure.kind, failure.message) == ("timeout", "stopped after 1 s")
 
 
 def test_a_layer_that_is_not_there_is_the_users_to_mend(folder):
     with pytest.raises(UserError, match=r"quantize of engine relax broke: ValueError: .*'stem9'"):
-        quantize(folder, {"skip_layers": ["stem9"]})
+        RELAX.quantize(folder, {"skip_layers": ["stem9"]})
 
 
 def test_the_probe_records_what_the_environment_has(tmp_path):
-    run("probe", tmp_path, outputs={"versions": "versions.json"}, python_path=None)
+    RELAX.run("probe", tmp_path, outputs={"versions": "versions.json"}, python_path=None)
     versions = json.loads((tmp_path / "versions.json").read_text())
     assert versions["tvm"].startswith("0.27")
     assert versions["tvm_ffi"] == "0.1.14.post1"

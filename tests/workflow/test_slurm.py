@@ -33,7 +33,7 @@ SWEEP = {
     "sensitivity": {"precisions": []},
     "limits": {"memory_mb": 2000},
 }
-FLOAT32, INT8, INT4 = (f"results/digits/relay/cpu/{precision}" for precision in PRECISIONS)
+FLOAT32, INT8 = "results/digits/relay/cpu/float32", "results/digits/relay/cpu/int8"
 REFUSED = [(model, "relay", "cpu", "int4") for model in MODELS]
 STATUS = ROOT / "profiles/slurm-generic/status.sh"
 ENDED = {"COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "OUT_OF_MEMORY"}

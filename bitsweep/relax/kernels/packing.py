@@ -105,31 +105,6 @@ def pack_integer(weight: np.ndarray, bits: int, groups: int) -> np.ndarray:
     return np.ascontiguousarray(packed).reshape(packed_integer_shape(weight.shape, bits, groups))
 
 
-def unpack_integer(
-    packed: np.ndarray, bits: int, shape: tuple[int, int, int, int], groups: int
-) -> np.ndarray:
-    """The int8 weights of shape (O,KH,KW,C/groups) that `pack_integer` packed."""
-    outputs, height, width, inputs = shape
-    container = container_bits(bits)
-    per = 8 // container
-    depthwise = _depthwise(shape, groups)
-    outer = 1 if depthwise else groups
-    quads = 1 if depthwise else -(-inputs // QUAD)
-    blocks = _blocks(outputs // outer)
-    rows = packed.reshape(outer, blocks, -1, 1, LANES, 1 if depthwise else QUAD)
-    shifts = np.arange(per, dtype=np.uint8).reshape(-1, 1, 1) * np.uint8(container)
-    codes = rows >> shifts & np.uint8(2**container - 1)
-    # (groups, blocks, row, place, lane, byte) -> (groups, blocks, lane, step, byte)
-    codes = codes.reshape(outer, blocks, -1, LANES, codes.shape[-1])[
-        :, :, : height * width * quads
-    ].transpose(0, 1, 3, 2, 4)
-    codes = codes.reshape(outer, blocks * LANES, height, width, -1)
-    codes = codes[:, : outputs // outer, :, :, :inputs].reshape(shape)
-    values = np.ascontiguousarray(codes).view(np.int8)
-    offset = midrise_offset(bits)
-    return values if offset is None else (2 * values - np.int8(offset)).astype(np.int8)
-
-
 def _blocks(channels: int) -> int:
     return -(-channels // LANES)
 

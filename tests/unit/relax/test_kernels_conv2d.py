@@ -12,6 +12,7 @@ from tvm import relax
 from bitsweep.relax.kernels import conv2d_float, conv2d_integer, packing, tiling
 from bitsweep.relax.kernels.dot import has_vnni
 from bitsweep.relax.kernels.geometry import Conv2D
+from tests.unit.relax.interpreter import unpacked
 
 BITS = st.integers(1, 8)
 # a build takes a tenth of a second
@@ -302,9 +303,7 @@ def test_packed_integers_lie_where_the_kernels_read_them(bits, sizes, data):
     packed = packing.pack_integer(weight, bits, groups)
     assert packed.dtype == np.uint8
     assert packed.shape == packing.packed_integer_shape(weight.shape, bits, groups)
-    np.testing.assert_array_equal(
-        packing.unpack_integer(packed, bits, weight.shape, groups), weight
-    )
+    np.testing.assert_array_equal(unpacked(packed, bits, weight.shape, groups), weight)
     container = {1: 1, 2: 2, 3: 4, 4: 4}.get(bits, 8)
     per, quads = 8 // container, -(-inputs // 4)
     o, i, j, c = data.draw(st.tuples(*(st.integers(0, n - 1) for n in sizes[:4])))

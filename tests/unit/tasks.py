@@ -1,0 +1,111 @@
+"""A small network, and the tasks of an engine on it, for the tests of the engines."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from bitsweep.child import Limits
+from bitsweep.engines import task
+
+AMPLE = Limits(seconds=300, memory_bytes=4 * 2**30)
+NATIVE = {"triple": "native", "cpu": "native", "attributes": [], "cores": "native"}
+SHAPE = (3, 8, 8)
+
+
+class Net(nn.Module):
+    """One convolution with batch norm, a residual addition, a dense layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8))
+        self.body = nn.Conv2d(8, 8, 3, padding=1)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        x = torch.relu(self.body(x) + x)
+        return self.head(x.mean((2, 3)))
+
+
+def trace(folder):
+    """Return the network and an image, with `reference.npz` and `calibration.npz` in the folder."""
+    torch.manual_seed(0)
+    network = Net().eval()
+    images = torch.randn(12, *SHAPE)
+    with torch.no_grad():
+        np.savez(folder / "reference.npz", input=images, output=network(images))
+    np.savez(folder / "calibration.npz", input=images[:4])
+    return network, images[:1]
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """The tasks of an engine; paths of inputs and outputs are relative to the folder."""
+
+    engine: Callable[[], task.Engine]
+
+    def run(self, name, folder, *, inputs=None, outputs=None, limits=AMPLE, **settings):
+        return task.run(
+            self.engine(),
+            name,
+            inputs={key: str(folder / path) for key, path in (inputs or {}).items()},
+            outputs={key: str(folder / path) for key, path in (outputs or {}).items()},
+            settings=settings,
+            limits=limits,
+            threads=1,
+            log=folder / "log",
+        )
+
+    def import_(self, folder, **traced):
+        return self.run(
+            "frontend",
+            folder,
+            inputs={**traced, "reference": "reference.npz"},
+            outputs={"ir": "imported.ir", "params": "imported.params", "text": "imported.txt"},
+        )
+
+    def quantize(self, folder, precision, **more):
+        return self.run(
+            "quantize",
+            folder,
+            inputs={
+                "ir": "imported.ir",
+                "params": "imported.params",
+                "text": "imported.txt",
+                "calibration": "calibration.npz",
+            },
+            outputs={
+                "ir": "quantized.ir",
+                "params": "quantized.params",
+                "text": "quantized.txt",
+                "coverage": "coverage.json",
+            },
+            precision=precision,
+            **{"target": NATIVE, **more},
+        )
+
+    def compile_(self, folder, **more):
+        return self.run(
+            "compile",
+            folder,
+            inputs={"ir": "quantized.ir", "params": "quantized.params"},
+            outputs={"objects": "objects.tar", "llvm_ir": "module.ll", "assembly": "module.s"},
+            **{"target": NATIVE, **more},
+        )
+
+    def link(self, folder):
+        return self.run(
+            "link", folder, inputs={"objects": "objects.tar"}, outputs={"module": "module.so"}
+        )
+
+    def difference(self, folder):
+        """Run the module: the greatest difference from PyTorch's answers, of their scale."""
+        module = {"module": "module.so", "reference": "reference.npz"}
+        assert self.run("run_once", folder, inputs=module).failure is None
+        self.run("answer", folder, inputs=module, outputs={"answers": "answers.npz"})
+        expected = np.load(folder / "reference.npz")["output"]
+        answers = np.load(folder / "answers.npz")["output"]
+        return np.abs(answers - expected).max() / np.abs(expected).max()
