@@ -45,7 +45,7 @@ def measure(models: int, folder: Path) -> None:
     nothing, said_then = seconds(folder, "--cores", "all")
     if "Nothing to be done" not in said_then:
         sys.exit(f"a finished sweep of {models} models is not finished:\n{said_then[-2000:]}")
-    jobs = said.count("Finished jobid") or int(said.split(" steps (100%)")[0].split()[-1])
+    jobs = said.count("Finished jobid")
     experiments = models * len(PRECISIONS)
     print(
         f"{models:>6} {experiments:>11} {jobs:>6} |          {dry:>8.1f} {whole:>8.1f} "
