@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import pydantic.dataclasses
 from pydantic import (
@@ -88,7 +88,8 @@ class Relay(_Section):
     round_for_shift: bool = True
     rounding: Literal["UPWARD", "TONEAREST"] = "UPWARD"
     debug_enabled_ops: tuple[str, ...] | None = None
-    # TVM's own default, -1, holds the activations of all layers at once; the scales are the same.
+    # For kl_divergence. TVM's own default, -1, holds the activations of all layers at once; the
+    # scales are the same.
     calibrate_chunk_by: Annotated[int, Field(ge=-1)] = 16
     partition_conversions: Literal["disabled", "enabled", "fully_integral"] = "disabled"
 
@@ -118,6 +119,12 @@ class Relay(_Section):
     def activation_bits(self) -> int:
         return self.input.bits
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether it takes the stage `calibrate`'s statistics; TVM's other modes gather their own
+        or none."""
+        return self.calibrate_mode == "percentile"
+
     def settings(self) -> dict[str, Any]:
         """What the engine quantizes by, safe in JSON."""
         return self.model_dump(mode="json")
@@ -128,6 +135,8 @@ class Relax(QConfig):
     """A precision in Relax: the settings of `bitsweep.relax`, over those of a `preset`."""
 
     preset: Literal[tuple(PRESETS)] = None
+
+    is_calibrated: ClassVar[bool] = True
 
     @model_validator(mode="before")
     @classmethod
@@ -326,6 +335,12 @@ class Config(_Section):
             return BASELINE_BITS, BASELINE_BITS
         section = getattr(self.precisions[experiment.precision], experiment.engine)
         return section.weight_bits, section.activation_bits
+
+    def is_calibrated(self, experiment: Experiment) -> bool:
+        """Return whether an experiment's precision rests on statistics of the float network."""
+        if experiment.precision == BASELINE:
+            return False
+        return getattr(self.precisions[experiment.precision], experiment.engine).is_calibrated
 
     @property
     def experiments(self) -> tuple[Experiment, ...]:

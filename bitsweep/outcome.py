@@ -10,7 +10,17 @@ from bitsweep.artifact import sha256, write_text
 from bitsweep.errors import UserError
 
 State = Literal["ok", "failed", "skipped"]
-STAGES = ("trace", "import", "quantize", "compile", "export", "benchmark", "evaluate", "inspect")
+STAGES = (
+    "trace",
+    "import",
+    "calibrate",
+    "quantize",
+    "compile",
+    "export",
+    "benchmark",
+    "evaluate",
+    "inspect",
+)
 
 
 class _Record(BaseModel):

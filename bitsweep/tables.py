@@ -80,10 +80,12 @@ def collect(
     results: Path | str,
     *,
     bits: Iterable[tuple[int, int]],
+    calibrated: Iterable[bool],
 ) -> pd.DataFrame:
     """Return one row per experiment, in the order given, from the files under `results`.
 
-    `bits` are those of each experiment's weights and activations, as the config has them.
+    `bits` are those of each experiment's weights and activations, as the config has them, and
+    `calibrated` says whether it rests on the stage `calibrate`; that stage is NA where it does not.
     `state` is `ok` or `failed`, `failed_stage` the first stage that failed and `error_*` its
     error; benchmark, evaluate and inspect do not depend on each other, so what a second of them
     failed with is in `other_failures` (JSON) and `failures` tells it. A figure that a failed stage
@@ -92,8 +94,11 @@ def collect(
     Raises `UserError` when an outcome or an artifact is not what its stage left.
     """
     rows = [
-        _row(experiment, Path(results)) | {"weight_bits": weights, "activation_bits": activations}
-        for experiment, (weights, activations) in zip(experiments, bits, strict=True)
+        _row(experiment, Path(results), with_calibration)
+        | {"weight_bits": weights, "activation_bits": activations}
+        for experiment, (weights, activations), with_calibration in zip(
+            experiments, bits, calibrated, strict=True
+        )
     ]
     return _typed(pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object))
 
@@ -182,13 +187,15 @@ def read_summary(path: Path | str) -> pd.DataFrame:
     return _typed(pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""]))
 
 
-def _row(experiment: Experiment, results: Path) -> dict[str, object]:
+def _row(experiment: Experiment, results: Path, calibrated: bool) -> dict[str, object]:
     of_model = results / experiment.model
     of_engine = of_model / experiment.engine
     own = of_engine / experiment.target / experiment.precision
-    folders = {"trace": of_model, "import": of_engine}
+    folders = {"trace": of_model, "import": of_engine, "calibrate": of_engine}
     outcomes = {
-        stage: _outcome(folders.get(stage, own) / f"{stage}.json", stage) for stage in STAGES
+        stage: _outcome(folders.get(stage, own) / f"{stage}.json", stage)
+        for stage in STAGES
+        if calibrated or stage != "calibrate"
     }
     failed = {s: outcome.error for s, outcome in outcomes.items() if outcome.state == "failed"}
     broken = [o.failed_stage for o in outcomes.values() if o.state != "ok"]

@@ -37,6 +37,7 @@ rule aggregate:
     params:
         experiments=EXPERIMENTS,
         bits=BITS,
+        calibrated=CALIBRATED,
     message:
         "putting {count} experiments into tables".format(count=len(EXPERIMENTS))
     script:

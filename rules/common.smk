@@ -13,10 +13,11 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-EXPERIMENT_STAGES = STAGES[2:]  # after those of the model and of its import
+EXPERIMENT_STAGES = STAGES[3:]  # after those of the model and of the engine
 EXPERIMENTS = [experiment.model_dump() for experiment in CONFIG.experiments]
 SENSITIVITIES = [experiment.model_dump() for experiment in CONFIG.sensitivities]
 BITS = [CONFIG.bits(experiment) for experiment in CONFIG.experiments]
+CALIBRATED = [CONFIG.is_calibrated(experiment) for experiment in CONFIG.experiments]
 
 TABLES = multiext("results/tables/summary", ".csv", ".parquet", ".md") + [
     "results/tables/failures.csv"
@@ -130,6 +131,27 @@ def precision_settings(wildcards):
     return section.settings()
 
 
+def is_calibrated(wildcards):
+    """Whether a precision rests on the statistics that the rule `calibrate` gathers."""
+    if wildcards.precision == BASELINE:
+        return False
+    section = getattr(CONFIG.precisions[wildcards.precision], wildcards.engine)
+    return section is not None and section.is_calibrated
+
+
+def statistics(wildcards):
+    """The float network's statistics, for the precisions that rest on them."""
+    if not is_calibrated(wildcards):
+        return {}
+    return {"statistics": IMPORTED + "statistics.npz"}
+
+
+def before_quantize(wildcards):
+    """The outcomes that quantize depends on."""
+    stages = ["import", "calibrate"] if is_calibrated(wildcards) else ["import"]
+    return [MODEL + "trace.json", *(f"{IMPORTED}{stage}.json" for stage in stages)]
+
+
 def target_settings(wildcards):
     return CONFIG.targets[wildcards.target].model_dump(mode="json")
 
@@ -145,6 +167,7 @@ def experiment_outcomes(wildcards):
     """Every file that the tables are made from."""
     per_model = ["trace.json", "model.json"]
     per_import = ["import.json"]
+    per_calibrated = ["calibrate.json"]
     per_experiment = [
         *(f"{stage}.json" for stage in EXPERIMENT_STAGES),
         "latency.json",
@@ -153,10 +176,11 @@ def experiment_outcomes(wildcards):
     ]
     paths = [
         (folder + name).format(**experiment)
-        for experiment in EXPERIMENTS
+        for experiment, calibrated in zip(EXPERIMENTS, CALIBRATED, strict=True)
         for folder, names in (
             (MODEL, per_model),
             (IMPORTED, per_import),
+            (IMPORTED, per_calibrated if calibrated else []),
             (EXPERIMENT, per_experiment),
         )
         for name in names

@@ -1,7 +1,8 @@
 rule quantize:
     input:
+        unpack(statistics),
         engine=ENGINE,
-        upstream=[MODEL + "trace.json", IMPORTED + "import.json"],
+        upstream=before_quantize,
         ir=IMPORTED + "imported.ir",
         params=IMPORTED + "imported.params",
         text=IMPORTED + "imported.txt",

@@ -1,9 +1,14 @@
 rule sensitivity:
     input:
         engine=ENGINE,
-        upstream=[MODEL + "trace.json", IMPORTED + "import.json"],
+        upstream=[
+            MODEL + "trace.json",
+            IMPORTED + "import.json",
+            IMPORTED + "calibrate.json",
+        ],
         ir=IMPORTED + "imported.ir",
         params=IMPORTED + "imported.params",
+        statistics=IMPORTED + "statistics.npz",
         calibration=MODEL + "calibration.npz",
         reference=MODEL + "reference.npz",
     output:

@@ -5,7 +5,12 @@ from bitsweep.script import script
 
 with script(snakemake):
     experiments = [Experiment(**experiment) for experiment in snakemake.params.experiments]
-    table = tables.collect(experiments, "results", bits=snakemake.params.bits)
+    table = tables.collect(
+        experiments,
+        "results",
+        bits=snakemake.params.bits,
+        calibrated=snakemake.params.calibrated,
+    )
     tables.write(table, snakemake.output.summary_csv)
     tables.write(table, snakemake.output.summary_parquet)
     tables.write(tables.failures(table), snakemake.output.failures)

@@ -16,7 +16,7 @@ Reasons = dict[tuple[str, ...], list[str]]  # a failure's lines by experiment an
 
 _COLOURS = {"ok": "#cfe3f3", "failed": "#f9c9a3", "skipped": "#f1f1f1"}
 _DEGENERATE = "#f7e9a8"
-_SHARED = {"trace", "import"}  # what all precisions share: one cell
+_SHARED = {"trace", "import", "calibrate"}  # what all precisions share: one cell
 # In inches: all is laid out in them, so that the wrapped reasons fit whatever the sweep's size.
 _LABELS, _NARROW, _WIDE = 1.15, 0.78, 2.3
 _LINE, _PADDING, _TITLE, _LEGEND = 0.118, 0.075, 0.62, 0.42
@@ -92,14 +92,16 @@ def _draw_panel(
     for stage, left, right in columns:
         ax.text((left + right) / 2, top + _TITLE - 0.1, stage, ha="center", va="center")
     tops = [top + _TITLE + sum(heights[:i]) for i in range(len(heights) + 1)]
+    shown = set()
     for slot, row in panel.slots():
         upper, lower = tops[int(slot)], tops[int(slot) + 1]
         ax.text(_LABELS - 0.1, (upper + lower) / 2, row["precision"], ha="right", va="center")
         for stage, left, right in columns:
             if stage not in _SHARED:
                 _cell(ax, (left, upper, right, lower), row, stage, reasons)
-            elif slot == 0:
-                _cell(ax, (left, upper, right, tops[-1]), row, stage, reasons)
+            elif stage not in shown and pd.notna(row[f"{stage}_state"]):
+                shown.add(stage)
+                _cell(ax, (left, tops[0], right, tops[-1]), row, stage, reasons)
 
 
 def _cell(

@@ -14,6 +14,7 @@ from bitsweep.relax.config import PRESETS, QConfig
 
 _HOMES = {
     "canonicalise": "bitsweep.relax.transform.canonicalise",
+    "observe": "bitsweep.relax.statistics",
     "quantize": "bitsweep.relax.quantizer",
     "build": "bitsweep.relax.compiler",
     "coverage": "bitsweep.relax.accounting",

@@ -8,6 +8,8 @@ import tvm
 from tvm import relax
 from tvm.relax.analysis import post_order_visit
 
+from bitsweep.relax import op
+
 
 def main_of(mod: tvm.IRModule) -> relax.Function:
     """The function `main`; `ValueError` unless it is a line of bindings of its inputs alone."""
@@ -83,3 +85,23 @@ def with_bindings(mod: tvm.IRModule, pairs: list[tuple[relax.Var, relax.Expr]]) 
     body = relax.SeqExpr([relax.DataflowBlock(lines)], function.body.body)
     rebuilt = relax.Function(function.params, body, function.ret_ty, True, function.attrs)
     return relax.transform.Normalize()(tvm.IRModule({"main": rebuilt}, attrs=mod.attrs))
+
+
+def images_of(mod: tvm.IRModule, data: np.ndarray) -> list[np.ndarray]:
+    """Calibration data as inputs of the module, one an item; `ValueError` if it cannot be."""
+    (parameter,) = main_of(mod).params
+    batch, *shape = op.shape_of(parameter)
+    data = np.asarray(data)
+    if batch != 1:
+        raise ValueError(f"the module takes {batch} images at once: quantize it for one")
+    if data.ndim == 0 or len(data) == 0:
+        raise ValueError("the calibration set is empty")
+    if data.shape[1:] != tuple(shape):
+        raise ValueError(
+            f"calibration images are of shape {data.shape[1:]}, the module takes {tuple(shape)}"
+        )
+    if not np.issubdtype(data.dtype, np.floating):
+        raise ValueError(f"calibration images are {data.dtype}, not float32")
+    if not np.all(np.isfinite(data)):
+        raise ValueError("the calibration set has NaN or infinities")
+    return list(data.astype(np.float32, copy=False)[:, None])

@@ -18,19 +18,26 @@ class Histogram:
     the largest magnitude alone: the counts are the same for any order of the same values.
 
     Attributes: `counts` int64 (2·BINS,), bin i from (i − BINS)·width; `zeros` the number of exact
-    zeros; `low`, `high` the extremes, infinite before the first value.
+    zeros; `low`, `high` the extremes, infinite before the first value; `exponent`.
     """
 
-    def __init__(self):
-        self.counts = np.zeros(2 * BINS, dtype=np.int64)
-        self.zeros = 0
-        self.low, self.high = math.inf, -math.inf
-        self._exponent = _SMALLEST_EXPONENT
+    def __init__(
+        self,
+        counts: np.ndarray | None = None,
+        zeros: int = 0,
+        low: float = math.inf,
+        high: float = -math.inf,
+        exponent: int = _SMALLEST_EXPONENT,
+    ):
+        self.counts = np.zeros(2 * BINS, dtype=np.int64) if counts is None else counts
+        self.zeros = zeros
+        self.low, self.high = low, high
+        self.exponent = exponent
 
     @property
     def width(self) -> float:
         """A bin's, in the values' unit."""
-        return math.ldexp(1.0, self._exponent)
+        return math.ldexp(1.0, self.exponent)
 
     def update(self, values: np.ndarray) -> tuple[float, float]:
         """Count `values`, floats of any shape but none empty, and return their (min, max).
@@ -49,7 +56,7 @@ class Histogram:
 
     def bin_of(self, value: float) -> int:
         """Return the index of the bin that holds `value`, which lies within ±BINS·width."""
-        return math.floor(math.ldexp(value, -self._exponent)) + BINS
+        return math.floor(math.ldexp(value, -self.exponent)) + BINS
 
     def occupied(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the middles of the bins that are not empty, and their counts; without zeros."""
@@ -77,18 +84,18 @@ class Histogram:
             return
         # frexp: magnitude < 2^e, so BINS bins of 2^e / BINS hold it strictly inside.
         exponent = max(math.frexp(magnitude)[1] - BINS.bit_length() + 1, _SMALLEST_EXPONENT)
-        merges = exponent - self._exponent
+        merges = exponent - self.exponent
         if merges <= 0:
             return
         index = np.flatnonzero(self.counts)
         counts = np.zeros_like(self.counts)
         np.add.at(counts, ((index - BINS) >> min(merges, 63)) + BINS, self.counts[index])
         self.counts = counts
-        self._exponent = exponent
+        self.exponent = exponent
 
     def _count(self, values: np.ndarray) -> None:
         present = values[values != 0].astype(np.float64)
         with np.errstate(under="ignore"):
-            index = np.floor(present * math.ldexp(1.0, -self._exponent)).astype(np.int64) + BINS
+            index = np.floor(present * math.ldexp(1.0, -self.exponent)).astype(np.int64) + BINS
         self.counts += np.bincount(index, minlength=2 * BINS)
         self.zeros += len(values) - len(present)

@@ -11,7 +11,7 @@ from bitsweep.relax.accounting import layer_macs
 from bitsweep.relax.config import QConfig
 from bitsweep.relax.evaluator import Evaluator
 from bitsweep.relax.machine import host
-from bitsweep.relax.quantizer import checked
+from bitsweep.relax.statistics import Statistics, observe
 from bitsweep.relax.transform.annotate import annotate
 from bitsweep.relax.transform.calibrate import calibrate, exact, finished, simulated
 from bitsweep.relax.transform.canonicalise import canonicalise
@@ -26,24 +26,27 @@ def sensitivity(
     labels: np.ndarray | None,
     answers: np.ndarray,
     target: tvm.target.Target | None = None,
+    statistics: Statistics | None = None,
 ) -> list[dict]:
     """Return a row per layer that `config` quantizes, in the order of the graph.
 
     `images` are float32 (N, …), `labels` (N,) if known, `answers` (N, classes) what the float
-    network gives. A layer's weights and its input are rounded as `quantize` does, on calibration
-    data that the float network brings there; everything else is float.
+    network gives; `statistics` are as for `quantize`. A layer's weights and its input are rounded
+    as `quantize` does, on calibration data that the float network brings there; everything else is
+    float.
 
     A row has `layer`, `weight_bits`, `input_bits`, `macs`, `weights` (their number), `sqnr_db` of
     the layer's own output, `output_sqnr_db` of the network's, `top1_accuracy` (None without labels)
     and `top1_agreement` with `answers`. Raises `ValueError` as `quantize` does.
     """
-    function = graph.main_of(mod)
-    calibration = checked(function, calibration_data)
-    evaluation = checked(function, images)
+    calibration = graph.images_of(mod, calibration_data)
+    evaluation = graph.images_of(mod, images)
     annotated = annotate(canonicalise(mod), config)
+    if statistics is None:
+        statistics = observe(mod, calibration_data, target)
     evaluator = Evaluator(annotated, target or host())
     network = _Network(
-        list(graph.bindings(calibrate(annotated, config, calibration, evaluator)["main"])),
+        list(graph.bindings(calibrate(annotated, config, statistics)["main"])),
         evaluator,
         graph.main_of(annotated).body.body,
     )

@@ -21,11 +21,16 @@ class Observer:
 
     Memory does not grow with the batches. Every method but "moving_average" depends only on which
     values were seen, to the bit: neither on their order nor on how they were split into batches.
+
+    Attributes: `histogram`, and `moving`, the moving average of (minimum, maximum), None before the
+    first value. Both are what was seen before, where they are given.
     """
 
-    def __init__(self):
-        self.histogram = Histogram()
-        self._moving: tuple[float, float] | None = None
+    def __init__(
+        self, histogram: Histogram | None = None, moving: tuple[float, float] | None = None
+    ):
+        self.histogram = histogram or Histogram()
+        self.moving = moving
 
     def update(self, values: np.ndarray) -> None:
         """Take in `values`: floats of any shape.
@@ -36,12 +41,12 @@ class Observer:
         if values.size == 0:
             return
         low, high = self.histogram.update(values)
-        if self._moving is not None:
+        if self.moving is not None:
             low, high = (
                 MOMENTUM * past + (1 - MOMENTUM) * new
-                for past, new in zip(self._moving, (low, high), strict=True)
+                for past, new in zip(self.moving, (low, high), strict=True)
             )
-        self._moving = low, high
+        self.moving = low, high
 
     def range(
         self, method: str, *, bits: int = 8, symmetric: bool = False, percentile: float = 99.99
@@ -59,14 +64,14 @@ class Observer:
         Raises `ValueError` for an unknown method or before any value was seen.
         """
         histogram = self.histogram
-        if self._moving is None:
+        if self.moving is None:
             raise ValueError("no value was seen, so there is no range")
         match method:
             case "min_max":
                 return histogram.low, histogram.high
             case "moving_average":
                 # Rounding may carry an average of equal numbers past them.
-                return max(self._moving[0], histogram.low), min(self._moving[1], histogram.high)
+                return max(self.moving[0], histogram.low), min(self.moving[1], histogram.high)
             case "percentile":
                 tail = (1 - percentile / 100) / 2
                 return histogram.quantile(tail), histogram.quantile(1 - tail)

@@ -13,7 +13,7 @@ from bitsweep.tables import collect
 
 PRECISIONS = ("float32", "int8", "int4", "int2", "int1", "int4_in_int8", "int2_in_int8")
 EARLIER = {"benchmark": "export", "evaluate": "export", "inspect": "export"} | {
-    later: earlier for earlier, later in itertools.pairwise(STAGES[:5])
+    later: earlier for earlier, later in itertools.pairwise(STAGES[:6])
 }
 MODELS = {
     "resnet50": {"weights": "seeded", "trained": False, "parameters": 25557032, "labelled": False},
@@ -102,7 +102,17 @@ def summarise(
 ) -> pd.DataFrame:
     """Return the summary of such results."""
     leave(results, experiments, failing)
-    return collect(experiments, results, bits=bits(experiments))
+    return collected(results, experiments)
+
+
+def collected(results: Path, experiments: Sequence[Experiment]) -> pd.DataFrame:
+    """Return the summary of results that are there."""
+    return collect(experiments, results, bits=bits(experiments), calibrated=calibrated(experiments))
+
+
+def calibrated(experiments: Sequence[Experiment]) -> list[bool]:
+    """Return of each experiment whether it rests on the stage `calibrate`."""
+    return [experiment.precision != "float32" for experiment in experiments]
 
 
 def bits(experiments: Sequence[Experiment]) -> list[tuple[int, int]]:
@@ -114,7 +124,8 @@ def _leave_one(results: Path, experiment: Experiment, failing: Mapping[str, Fail
     of_model = results / experiment.model
     of_engine = of_model / experiment.engine
     own = of_engine / experiment.target / experiment.precision
-    folders = {"trace": of_model, "import": of_engine}
+    folders = {"trace": of_model, "import": of_engine, "calibrate": of_engine}
+    earlier = EARLIER if calibrated([experiment])[0] else {**EARLIER, "quantize": "import"}
     artifacts = {
         "trace": {"model.json": MODELS.get(experiment.model, MODELS["resnet50"])},
         "export": {"module.so": "x" * _code(experiment)["sizes"]["module_bytes"]},
@@ -126,7 +137,7 @@ def _leave_one(results: Path, experiment: Experiment, failing: Mapping[str, Fail
     for stage in STAGES:
         folder = folders.get(stage, own)
         paths = [folder / name for name in artifacts.get(stage, {})]
-        by = stage if stage in failing else why.get(EARLIER.get(stage, ""))
+        by = stage if stage in failing else why.get(earlier.get(stage, ""))
         if by:
             why[stage] = by
         folder.mkdir(parents=True, exist_ok=True)

@@ -67,6 +67,18 @@ class Tasks:
             outputs={"ir": "imported.ir", "params": "imported.params", "text": "imported.txt"},
         )
 
+    def calibrate(self, folder):
+        return self.run(
+            "calibrate",
+            folder,
+            inputs={
+                "ir": "imported.ir",
+                "params": "imported.params",
+                "calibration": "calibration.npz",
+            },
+            outputs={"statistics": "statistics.npz"},
+        )
+
     def quantize(self, folder, precision, **more):
         return self.run(
             "quantize",
@@ -76,6 +88,7 @@ class Tasks:
                 "params": "imported.params",
                 "text": "imported.txt",
                 "calibration": "calibration.npz",
+                "statistics": "statistics.npz",
             },
             outputs={
                 "ir": "quantized.ir",

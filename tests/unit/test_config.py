@@ -236,7 +236,7 @@ MISTAKES = {
     ),
     "expectation of no stage": (
         lambda raw: raw["expect"].append({"outcome": "failed@compiling"}),
-        ["expect.3.outcome = 'failed@compiling'", "import|quantize|compile"],
+        ["expect.3.outcome = 'failed@compiling'", "import|calibrate|quantize"],
     ),
     "missing sweep": (lambda raw: raw.pop("sweep"), ["sweep is missing"]),
     "not a number": (

@@ -29,6 +29,7 @@ def traced(tmp_path_factory):
     torch.export.save(torch.export.export(network, (image,)), folder / "exported.pt2")
     ended = RELAX.import_(folder, exported="exported.pt2")
     assert ended.failure is None, (folder / "log").read_text()
+    assert RELAX.calibrate(folder).failure is None, (folder / "log").read_text()
     return folder
 
 

@@ -1,6 +1,7 @@
 """The tasks of the Relay engine, and how they fail, in real TVM processes on a small network."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ def traced(tmp_path_factory):
     torch.jit.trace(network, image).save(str(folder / "torchscript.pt"))
     ended = RELAY.import_(folder, torchscript="torchscript.pt")
     assert ended.failure is None, (folder / "log").read_text()
+    assert RELAY.calibrate(folder).failure is None, (folder / "log").read_text()
     return folder
 
 
@@ -143,8 +145,8 @@ def test_a_segmentation_fault_is_a_crash(folder, monkeypatch):
 
 
 def test_a_time_out_is_a_failure_of_its_kind(folder):
-    failure = RELAY.quantize(folder, INT8, limits=Limits(seconds=2, memory_bytes=2**32)).failure
-    assert (failure.kind, failure.message) == ("timeout", "stopped after 2 s")
+    failure = RELAY.quantize(folder, INT8, limits=Limits(seconds=1, memory_bytes=2**32)).failure
+    assert (failure.kind, failure.message) == ("timeout", "stopped after 1 s")
 
 
 def test_a_memory_limit_is_a_failure_of_its_kind(folder):
@@ -186,3 +188,59 @@ def test_objects_are_a_tar_of_object_files(folder):
     RELAY.compile_(folder)
     with tarfile.open(folder / "objects.tar") as archive:
         assert {name.rsplit(".", 1)[-1] for name in archive.getnames()} <= {"o", "c", "json"}
+
+
+OWN_CALIBRATION = """
+import json, sys
+from importlib import import_module
+import numpy as np
+from tvm import relay
+calibrate = import_module("tvm.relay.quantize._calibrate")
+own = calibrate._set_params
+def noting(module, input_scale, weight_scale):
+    def noted(call):
+        scales.append(float(input_scale(call)))
+        return scales[-1]
+    return own(module, noted, weight_scale)
+scales = []
+calibrate._set_params = noting
+from bitsweep.engines.relay import quantize
+inputs, outputs, settings, with_statistics = json.loads(sys.argv[1])
+if not with_statistics:
+    del inputs["statistics"]
+quantize.run(inputs, outputs, settings)
+print("scales", json.dumps(scales))
+"""
+
+
+@pytest.mark.parametrize("skipped", [{}, {"skip_conv_layers": [], "skip_dense_layer": False}])
+def test_statistics_give_the_scales_that_tvm_finds_itself(folder, skipped):
+    def scales(with_statistics):
+        names = ("ir", "params", "text")
+        inputs = {name: str(folder / f"imported.{name}") for name in names}
+        inputs |= {n: str(folder / f"{n}.npz") for n in ("calibration", "statistics")}
+        outputs = {name: str(folder / f"q.{name}") for name in (*names, "coverage")}
+        settings = {"precision": {**INT8, **skipped}, "target": tasks.NATIVE}
+        paths = [*relay.engine().python_path, str(relay.ROOT)]
+        request = json.dumps([inputs, outputs, settings, with_statistics])
+        told = subprocess.run(
+            [sys.executable, "-c", OWN_CALIBRATION, request],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            capture_output=True,
+            text=True,
+        )
+        assert told.returncode == 0, told.stderr
+        (line,) = [line for line in told.stdout.splitlines() if line.startswith("scales")]
+        return json.loads(line.removeprefix("scales"))
+
+    by_tvm = scales(False)
+    assert len(by_tvm) >= 2
+    assert scales(True) == pytest.approx(by_tvm, rel=1e-6)
+
+
+def test_statistics_of_another_network_are_not_taken(folder):
+    statistics = dict(np.load(folder / "statistics.npz"))
+    statistics["tensor"][1] = "nn.dense"
+    np.savez(folder / "statistics.npz", **statistics)
+    with pytest.raises(UserError, match="the statistics are of another network"):
+        RELAY.quantize(folder, INT8)

@@ -55,7 +55,7 @@ def test_figures_come_from_the_files_of_their_stage(summary):
     assert row["size_vs_float32"] == pytest.approx(0.27)
     assert row["module_size_bytes"] == 2700
     assert (row["llvm_i8"], row["int_dot_instructions"]) == (5200, 640)
-    assert row["peak_rss_bytes"] == 800_000_000
+    assert row["peak_rss_bytes"] == 900_000_000
     assert (row["weight_bits"], row["activation_bits"]) == (8, 8)
     assert row["integer_macs_percent"] == 75
     assert _row(summary, "float32")["integer_macs_percent"] == 0
@@ -177,7 +177,7 @@ def test_a_corrupt_artifact_is_the_users_to_mend(tmp_path):
     payload = json.loads(path.read_text())
     path.write_text(json.dumps(payload | {"threads": 64}))
     with pytest.raises(UserError, match=r"latency\.json is corrupt"):
-        tables.collect(experiments, tmp_path, bits=synthetic.bits(experiments))
+        synthetic.collected(tmp_path, experiments)
 
 
 def test_a_missing_or_misplaced_outcome_is_the_users_to_mend(tmp_path):
@@ -186,10 +186,10 @@ def test_a_missing_or_misplaced_outcome_is_the_users_to_mend(tmp_path):
     path = tmp_path / "digits/relay/cpu/int8/evaluate.json"
     path.write_bytes(path.with_name("inspect.json").read_bytes())
     with pytest.raises(UserError, match=r"evaluate\.json is not an outcome of evaluate"):
-        tables.collect(experiments, tmp_path, bits=synthetic.bits(experiments))
+        synthetic.collected(tmp_path, experiments)
     path.unlink()
     with pytest.raises(UserError, match=r"evaluate\.json is missing"):
-        tables.collect(experiments, tmp_path, bits=synthetic.bits(experiments))
+        synthetic.collected(tmp_path, experiments)
 
 
 def test_latencies_of_different_cpus_are_warned_of(summary):

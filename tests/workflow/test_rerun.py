@@ -11,7 +11,7 @@ PRECISIONS = {
     "relay": ("float32", "int8", "int4", "int2", "int1"),
     "relax": ("float32", "int8", "int4"),
 }
-STAGES_OF_AN_EXPERIMENT = STAGES[2:]
+STAGES_OF_AN_EXPERIMENT = STAGES[3:]
 AT_THE_END = {"aggregate tables", "plots plots"}
 SENSITIVITY_AT_THE_END = {"sensitivity_table tables", "sensitivity_table plots"}
 INT8 = "results/digits/relay/cpu/int8"
@@ -38,7 +38,9 @@ def sensitivities(models=MODELS, target="cpu"):
 
 
 def whole(model):
-    imports = {f"import {model}/{engine}" for engine in PRECISIONS}
+    imports = {
+        f"{stage} {model}/{engine}" for stage in ("import", "calibrate") for engine in PRECISIONS
+    }
     own = {f"trace {model}"} | imports | experiments([model])
     return own | sensitivities([model]) | AT_THE_END
 
@@ -68,6 +70,7 @@ def whole(model):
         ({"models": {"digits": {"seed": 1}}}, {"train digits"} | whole("digits")),
         ({"models": {"digits": {"images": 100}}}, whole("digits")),
         ({"models": {"digits": {"data": "random"}}}, whole("digits")),
+        ({"models": {"digits": {"calibration_images": 9}}}, whole("digits")),
         ({"targets": {"cpu": {"cpu": "x86-64"}}}, experiments() | AT_THE_END),
         (DIGITS, AT_THE_END | SENSITIVITY_AT_THE_END),
         ({"sweep": {"precisions": ["float32", "int4", "int2", "int1"]}}, AT_THE_END),
@@ -95,6 +98,7 @@ def whole(model):
         "seed of the digits",
         "images",
         "data",
+        "calibration images",
         "target",
         "a model less",
         "a precision less",

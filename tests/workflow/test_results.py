@@ -55,6 +55,7 @@ def stages(model, engine, precision):
     """The stages of an experiment with the folder and the names of their artifacts."""
     yield "trace", model, TRACE
     yield "import", f"{model}/{engine}", IMPORT
+    yield "calibrate", f"{model}/{engine}", ("statistics.npz",)
     for stage, names in EXPERIMENT_FILES.items():
         yield stage, f"{model}/{engine}/cpu/{precision}", names
     if (engine, precision) == ("relax", SENSITIVE):

@@ -129,7 +129,12 @@ def test_an_experiment_is_two_jobs_which_succeed_whatever_tvm_refuses(swept):
         {
             "rule_train_wildcards_digits": 1,
             **{f"rule_trace_wildcards_{model}": 1 for model in MODELS},
-            **{f"rule_import_wildcards_{m}_{e}": 1 for m in MODELS for e in ENGINES},
+            **{
+                f"rule_{rule}_wildcards_{m}_{e}": 1
+                for rule in ("import", "calibrate")
+                for m in MODELS
+                for e in ENGINES
+            },
             "rule_experiment_compile_evaluate_export_quantize": len(experiments),
             **{f"rule_benchmark_wildcards_{m}_{e}_cpu_{p}": 1 for m, e, p in experiments},
             "rule_inspections_inspect": len(MODELS) * len(ENGINES),

@@ -9,10 +9,13 @@ import numpy as np
 from bitsweep import relax as quantizer
 from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relax import ir, target
+from bitsweep.relax import statistics
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """Quantize the module at `ir` and `params` on the images of `calibration`.
+
+    `statistics` are those of its tensors on them.
 
     `settings["precision"]` is None for the float baseline, whose module passes unchanged.
     `coverage`, JSON, tells how much of the result runs in integers.
@@ -25,7 +28,11 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
         images = np.load(inputs["calibration"])["input"]
         with asking_tvm("bitsweep.relax.quantize"):
             module = quantizer.quantize(
-                module, config(settings["precision"]), images, target.resolve(target.NATIVE)
+                module,
+                config(settings["precision"]),
+                images,
+                target.resolve(target.NATIVE),
+                statistics.load(inputs["statistics"]),
             )
         ir.save(module, outputs)
     Path(outputs["coverage"]).write_text(json.dumps(quantizer.coverage(module), indent=2) + "\n")

@@ -9,6 +9,7 @@ from bitsweep import relax as quantizer
 from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relax import ir, target
 from bitsweep.engines.relax.quantize import config
+from bitsweep.relax import statistics
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
@@ -33,5 +34,6 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
             labels,
             answers,
             target.resolve(target.NATIVE),
+            statistics.load(inputs["statistics"]),
         )
     Path(outputs["layers"]).write_text(json.dumps(layers, indent=2) + "\n")

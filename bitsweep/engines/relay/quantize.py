@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,17 @@ from tvm import relay
 from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relay import INPUT, ir, target
 from bitsweep.engines.relay.accounting import coverage
+from bitsweep.engines.relay.percentile import Percentile
+from bitsweep.engines.relay.tensors import annotated, names, tensors
 
 # Fields that a precision holds as bits and storage of a kind of number.
 _KINDS = ("input", "weight", "activation")
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
-    """Quantize the module at `ir` and `params` on the images of `calibration`.
+    """Quantize the module at `ir` and `params`, calibrated by the `statistics` of its tensors.
 
+    Where a precision is calibrated otherwise there are none, and the images of `calibration` serve.
     `settings["precision"]` is None for the float baseline, whose module passes unchanged.
     `coverage`, JSON, tells how much of the result runs in integers.
     """
@@ -27,6 +32,10 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
         for name in ("ir", "params", "text"):
             shutil.copyfile(inputs[name], outputs[name])
     else:
+        if "statistics" in inputs:
+            # `relay.quantize` has no other way in for scales that are known.
+            calibration = import_module("tvm.relay.quantize._calibrate")
+            calibration._percentile_scale = _percentile_scale(np.load(inputs["statistics"]))
         images = np.load(inputs["calibration"])["input"]
         module = _quantize(module, params, images, settings)
         ir.save(module, outputs)
@@ -41,6 +50,34 @@ def _quantize(module, params, images, settings) -> tvm.IRModule:
             config = relay.quantize.qconfig(**qconfig_fields(settings["precision"]))
         with asking_tvm("relay.quantize.quantize"), config:
             return relay.quantize.quantize(module, params, dataset=dataset)
+
+
+def _percentile_scale(statistics: Mapping[str, np.ndarray]) -> Callable:
+    """Return what TVM's function of this name is to be, which collects these statistics itself."""
+
+    def percentile_scale(module: tvm.IRModule, dataset) -> Callable:
+        found = tensors(module["main"])
+        if names(found) != statistics["tensor"].tolist():
+            raise ValueError("the statistics are of another network")
+        position = {expr: index for index, expr in enumerate(found)}
+
+        def scale(call: relay.Call) -> np.float32:
+            tensor = annotated(call)
+            if isinstance(tensor, relay.Constant):
+                return _of_constant(tensor.data.numpy(), int(statistics["images"]))
+            return statistics["percentile"][position[tensor]]
+
+        return scale
+
+    return percentile_scale
+
+
+def _of_constant(values: np.ndarray, images: int) -> np.float32:
+    """The percentile of a constant, which TVM sees once an image."""
+    percentile = Percentile(images * values.size)
+    for _ in range(images):
+        percentile.update(values)
+    return percentile.value
 
 
 def qconfig_fields(precision: dict) -> dict:

@@ -1,6 +1,6 @@
-"""Calibrate: run the float module on images and give every marked tensor scale and zero point."""
+"""Calibrate: give every marked tensor scale and zero point."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import numpy as np
 import tvm
@@ -14,31 +14,18 @@ from bitsweep.relax.ranges import Observer
 
 
 def calibrate(
-    mod: tvm.IRModule, config: QConfig, images: Iterable[np.ndarray], evaluator: Evaluator
+    mod: tvm.IRModule, config: QConfig, statistics: Mapping[str, Observer]
 ) -> tvm.IRModule:
-    """Return the annotated module, whose `evaluator` is given, with scales in its marks.
-
-    One image is looked at after the other; memory does not grow with their number.
-    """
-    observers = {
-        binding.var: Observer()
-        for binding in evaluator.bindings
-        if op.is_call(binding.value, "bitsweep.fake_quantize")
+    """Return the annotated module with scales in its marks, by what was seen of their tensors."""
+    bindings = list(graph.bindings(graph.main_of(mod)))
+    marks = {
+        b.var: op.attributes(b.value)
+        for b in bindings
+        if op.is_call(b.value, "bitsweep.fake_quantize")
     }
-
-    def observe(binding, values):
-        value = exact(evaluator, binding, values, packed)
-        if binding.var in observers:
-            observers[binding.var].update(value)
-        return value
-
-    packed: dict = {}
-    for image in images:
-        evaluator.run(image, observe)
     symmetric = config.activation_scheme == "symmetric"
-    marks = {b.var: op.attributes(b.value) for b in evaluator.bindings if b.var in observers}
     ranges = {
-        var: observers[var].range(
+        var: _seen(statistics, attrs["name"]).range(
             config.calibrate_mode,
             bits=attrs["bits"],
             symmetric=symmetric,
@@ -46,7 +33,7 @@ def calibrate(
         )
         for var, attrs in marks.items()
     }
-    for group in _joined(evaluator.bindings):
+    for group in _joined(bindings):
         lows, highs = zip(*(ranges[var] for var in group), strict=True)
         bits = max(marks[var]["bits"] for var in group)
         for var in group:
@@ -62,9 +49,15 @@ def calibrate(
                 b.var,
                 op.call("fake_quantize", b.value.args, marks[b.var]) if b.var in marks else b.value,
             )
-            for b in evaluator.bindings
+            for b in bindings
         ],
     )
+
+
+def _seen(statistics: Mapping[str, Observer], name: str) -> Observer:
+    if name not in statistics:
+        raise ValueError(f"calibration saw a value of {name} that is not finite")
+    return statistics[name]
 
 
 def _joined(bindings: list[relax.VarBinding]) -> list[list[relax.Var]]:

@@ -8,6 +8,7 @@ from tvm import relax
 
 from bitsweep.relax import QConfig, graph, op
 from bitsweep.relax.evaluator import Evaluator
+from bitsweep.relax.ranges import Observer
 from bitsweep.relax.requantization import multiplier_and_shift
 from bitsweep.relax.transform.annotate import annotate
 from bitsweep.relax.transform.calibrate import calibrate
@@ -361,11 +362,18 @@ def ramp(low, high, shape=(1, 4, 6, 6)) -> np.ndarray:
     return np.linspace(low, high, np.prod(shape), dtype=np.float32).reshape(shape)
 
 
-def test_calibration_gives_marks_the_ranges_that_it_sees(target):
+def seen(*tensors) -> Observer:
+    observer = Observer()
+    for tensor in tensors:
+        observer.update(tensor)
+    return observer
+
+
+def test_calibration_gives_marks_the_ranges_of_their_tensors():
     before = module(two_layers)
     image = ramp(-1, 3)
-    calibrated = calibrate(before, NEAREST, [image, image / 2], Evaluator(before, target))
     hidden = np.maximum(np.einsum("nchw,oc->nohw", image, FIRST[:, :, 0, 0]), 0)
+    calibrated = calibrate(before, NEAREST, {"lv": seen(image), "lv1": seen(hidden / 2, hidden)})
 
     def after(emit, image):
         scale = float(np.float32(4 / 255))
@@ -385,7 +393,12 @@ def marks_of(mod) -> list[dict]:
     return [op.attributes(v) for v in values if op.is_call(v, "bitsweep.fake_quantize")]
 
 
-def test_what_is_concatenated_has_one_scale(target):
+def test_a_mark_whose_tensor_was_not_finite_is_named():
+    with pytest.raises(ValueError, match="a value of lv1 that is not finite"):
+        calibrate(module(two_layers), NEAREST, {"lv": seen(ramp(-1, 3))})
+
+
+def test_what_is_concatenated_has_one_scale():
     def joined(emit, image):
         x = mark(emit, nhwc(emit, image), "lv")
         y = mark(emit, emit(conv(x, 10 * FIRST, ZEROS, weight_bits=8)), "lv1")
@@ -393,7 +406,8 @@ def test_what_is_concatenated_has_one_scale(target):
         return emit(conv(z, normal(4, 8, 1, 1), ZEROS, name="conv2d_1", weight_bits=8))
 
     before = module(joined)
-    calibrated = calibrate(before, NEAREST, [ramp(-1, 3)], Evaluator(before, target))
+    statistics = {"lv": seen(ramp(-1, 3)), "lv1": seen(ramp(-20, 9)), "lv2": seen(ramp(-20, 9))}
+    calibrated = calibrate(before, NEAREST, statistics)
     scales = {(found["scale"], found["zero_point"]) for found in marks_of(calibrated)}
     assert len(scales) == 1
 
@@ -401,7 +415,8 @@ def test_what_is_concatenated_has_one_scale(target):
 def test_weights_become_integers_with_scales(target):
     before = module(two_layers)
     evaluator = Evaluator(before, target)
-    calibrated = calibrate(before, NEAREST, [ramp(-1, 3)], evaluator)
+    statistics = {"lv": seen(ramp(-1, 3)), "lv1": seen(ramp(0, 2))}
+    calibrated = calibrate(before, NEAREST, statistics)
     config = QConfig(rounding="nearest", bias_correction=False, weight_scale="max")
     rounded = round_weights(calibrated, config, [ramp(-1, 3)], evaluator)
     first, second = marks_of(calibrated)

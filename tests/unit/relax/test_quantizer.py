@@ -10,7 +10,7 @@ from torch import nn
 from tvm import relax
 
 from bitsweep.relax import PRESETS, QConfig, coverage, graph, op, quantize, sensitivity
-from bitsweep.relax.evaluator import Evaluator
+from bitsweep.relax.ranges import Observer
 from bitsweep.relax.transform import calibrate as calibration
 from bitsweep.relax.transform.annotate import annotate
 from bitsweep.relax.transform.canonicalise import canonicalise
@@ -246,9 +246,10 @@ def gaussian(target):
     def measured(bits, scheme):
         config = QConfig(activation_bits=bits, activation_scheme=scheme)
         mod = annotate(canonical, config)
-        calibrated = calibration.calibrate(
-            mod, config, list(images[:, None]), Evaluator(mod, target)
-        )
+        (mark,) = calls(mod, "bitsweep.fake_quantize")
+        observer = Observer()
+        observer.update(images)
+        calibrated = calibration.calibrate(mod, config, {mark.attrs["name"]: observer})
         (mark,) = calls(calibrated, "bitsweep.fake_quantize")
         return sqnr_db(images, calibration.simulated(mark, images))
 
