@@ -161,12 +161,13 @@ def _rounded(layer: Layer, attrs: dict, config: QConfig, inputs, aims, data: rel
     if rounding == "gptq":
         moments = _moments(layer, attrs, [values[data] for values in inputs], aims)
         weight = rows if layer.groups > 1 else rows[0]
+        trust = weights.shrinkage(weight, moments)
         integers, scales = weights.gptq(
             weight,
             moments.covariance(),
             bits,
             cross=moments.cross_covariance(),
-            trust=weights.shrinkage(weight, moments),
+            trust=trust,
             per_channel=per_channel,
             sweeps=_SWEEPS if bits <= _SWEPT_BITS else 0,
         )

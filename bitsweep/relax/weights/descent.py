@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from bitsweep.relax import grid
+from .feedback import round_with_feedback
 
-_BLOCK = 64
+_BLOCK = 128
 
 
 def descend(
@@ -26,68 +26,56 @@ def descend(
     refits the scales (one for all outputs unless `per_channel`) if `refit`. It ends early when no
     integer moves. A channel of scale 0 stays as it is.
     """
-    dtype = target.dtype
-    scale = np.array(scale, dtype=dtype)
-    codes = np.ascontiguousarray(np.swapaxes(integers, -1, -2).astype(dtype))
-    answered = hessian @ (codes * scale[..., None, :])
-    gradient = hessian @ (np.swapaxes(target, -1, -2) - codes * scale[..., None, :])
-    wanted = gradient + answered
+    scale = np.array(scale, dtype=target.dtype)
+    codes = np.ascontiguousarray(np.swapaxes(integers, -1, -2).astype(target.dtype))
+    if sweeps == 0:
+        return np.swapaxes(codes, -1, -2), scale
+    wanted = hessian @ np.swapaxes(target, -1, -2)
     for _ in range(sweeps):
-        moved = _sweep(gradient, codes, scale, hessian, bits)
+        moved, square = _sweep(wanted, codes, scale, hessian, bits)
         if refit:
-            answered = wanted - gradient
-            factor = _factor(wanted, answered, codes, scale, per_channel)
-            scale = scale * factor
-            gradient = wanted - answered * factor[..., None, :]
+            product = np.einsum("...ko,...ko->...o", codes, wanted)
+            scale = scale * _factor(product * scale, square * np.square(scale), per_channel)
         if not moved:
             break
     return np.swapaxes(codes, -1, -2), scale
 
 
 def _sweep(
-    gradient: np.ndarray, codes: np.ndarray, scale: np.ndarray, hessian: np.ndarray, bits: int
-) -> bool:
-    """One pass over the inputs, in place, (…, K, O) throughout; whether an integer moved.
+    wanted: np.ndarray, codes: np.ndarray, scale: np.ndarray, hessian: np.ndarray, bits: int
+) -> tuple[bool, np.ndarray]:
+    """One pass over the inputs, in place: whether an integer moved, and q·H·qᵀ (…, O) of the
+    integers q that it leaves. `codes` and `wanted`, H times the target, are (…, K, O).
 
-    The gradient is kept current within a block and beyond it only block by block, which turns
-    most of the work into matrix products.
+    What the integers answer is asked for block by block, in matrix products; within a block, a
+    step is fed back to the rows after it.
     """
     diagonal = np.diagonal(hessian, axis1=-2, axis2=-1)[..., None]
     curvature = np.divide(1, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0)
     inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)[..., None, :]
+    square = np.zeros_like(scale)
     moved = False
     for start in range(0, codes.shape[-2], _BLOCK):
         block = slice(start, start + _BLOCK)
-        square = hessian[..., block, block]
-        local = gradient[..., block, :] * inverse
+        current = codes[..., block, :]
+        before = hessian[..., block, :start] @ codes[..., :start, :]
+        answered = before + hessian[..., block, start:] @ codes[..., start:, :]
+        gradient = wanted[..., block, :] - answered * scale[..., None, :]
         # Where nothing pulls, as in a dead channel, an integer rounds to itself.
-        change = np.zeros_like(local)
-        for row in range(local.shape[-2]):
-            current = codes[..., start + row, :]
-            pull = local[..., row, :] * curvature[..., start + row, :]
-            step = grid.round_to_grid(current + pull, bits) - current
-            if step.any():
-                current += step
-                change[..., row, :] = step
-                local -= square[..., row, :, None] * step[..., None, :]
-        if change.any():
-            moved = True
-            gradient -= hessian[..., :, block] @ (change * scale[..., None, :])
-    return moved
+        pulled = current + gradient * inverse * curvature[..., block, :]
+        within = hessian[..., block, block]
+        feedback = within * np.swapaxes(curvature[..., block, :], -1, -2)
+        found, error, _ = round_with_feedback(pulled, current, feedback, bits)
+        moved |= bool(error.any())
+        codes[..., block, :] = found
+        square += np.einsum("...ko,...ko->...o", found, 2 * before + within @ found)
+    return moved, square
 
 
-def _factor(
-    wanted: np.ndarray,
-    answered: np.ndarray,
-    codes: np.ndarray,
-    scale: np.ndarray,
-    per_channel: bool,
-) -> np.ndarray:
+def _factor(product: np.ndarray, square: np.ndarray, per_channel: bool) -> np.ndarray:
     """Return (…, O): what to multiply the scales by for the least error of the integers as they
-    are. `wanted` and `answered` are H times the target and times the quantized weights."""
-    product = np.einsum("...ko,...ko->...o", codes, wanted) * scale
-    square = np.einsum("...ko,...ko->...o", codes, answered) * scale
+    are. With W the target and Ŵ what stands for it, `product` is W·H·Ŵᵀ, `square` Ŵ·H·Ŵᵀ."""
     if not per_channel:
-        product, square = (np.broadcast_to(v.sum(), scale.shape) for v in (product, square))
+        product, square = (np.broadcast_to(v.sum(), v.shape) for v in (product, square))
     fits = (square > 0) & (product > 0)
-    return np.divide(product, square, out=np.ones_like(scale), where=fits)
+    return np.divide(product, square, out=np.ones_like(product), where=fits)

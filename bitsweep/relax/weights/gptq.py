@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from bitsweep.relax import grid
-
 from .descent import descend
 from .factor import Factor, add_to_diagonal
+from .feedback import round_with_feedback
 from .nearest import nearest
 from .scales import by_error
 
-_BLOCK = 64
+_BLOCK = 128
 _CLIPS = (1.0, 1.1, 0.9, 1.2)
 # Multiplications that the descent may cost, O·K² a sweep: only a thousand inputs or more reach it.
 _EFFORT = 8e9
@@ -52,13 +51,13 @@ def gptq(
 
     Raises `ValueError` for what is not finite or, without damping, not positive definite.
     """
-    weight, hessian = np.asarray(weight, np.float64), np.asarray(hessian, np.float64)
+    weight, hessian = np.asarray(weight), np.asarray(hessian)
     if not (np.isfinite(weight).all() and np.isfinite(hessian).all()):
         raise ValueError("weights or second moments are not finite")
     # float32 is wide enough once neither the inputs' unit nor a channel's magnitude matters.
     mean = np.diagonal(hessian, axis1=-2, axis2=-1).mean(axis=-1)
     power = mean.max() if mean.max() > 0 else 1.0
-    hessian, mean = hessian / power, mean / power
+    hessian, mean = (hessian / power).astype(np.float32, copy=False), mean / power
     penalty = np.where(mean > 0, damping * mean, 1.0)
     order = _order(np.diagonal(hessian, axis1=-2, axis2=-1), activation_order)
     factor = Factor(hessian, penalty, order)
@@ -76,13 +75,12 @@ def gptq(
     codes, start = _best_start(ordered, start, clips, factor, bits, per_channel)
     integers = np.empty_like(target)
     np.put_along_axis(integers, order[..., None, :], codes, -1)
-    damped = hessian.astype(np.float32)
-    add_to_diagonal(damped, penalty)
+    add_to_diagonal(hessian, penalty)
     integers, final = descend(
         target,
         integers,
         start,
-        damped,
+        hessian,
         bits,
         sweeps=min(sweeps, max(affordable, 2)),
         refit=scale is None,
@@ -167,18 +165,14 @@ def _cancel(
     wanted = np.ascontiguousarray(np.swapaxes(target * inverse[..., None], -1, -2))
     codes, error = np.empty_like(wanted), np.empty_like(wanted)
     total = np.zeros_like(scale)
-    count = wanted.shape[-2]
-    for start in range(0, count, _BLOCK):
-        end = min(start + _BLOCK, count)
-        ahead = np.swapaxes(unit[..., :start, start:end], -1, -2)
-        centre = wanted[..., start:end, :] + ahead @ error[..., :start, :]
-        for row in range(start, end):
-            here = centre[..., row - start, :]
-            code = grid.round_to_grid(here, bits)
-            left = wanted[..., row, :] - code
-            codes[..., row, :], error[..., row, :] = code, left
-            here -= code
-            rest = unit[..., row, row + 1 : end]
-            centre[..., row - start + 1 :, :] += rest[..., :, None] * left[..., None, :]
-        total += np.einsum("...ko,...k->...o", np.square(centre), pivots[..., start:end])
+    for start in range(0, wanted.shape[-2], _BLOCK):
+        block = slice(start, start + _BLOCK)
+        here, fed_back = wanted[..., block, :], unit[..., :start, block]
+        codes[..., block, :], error[..., block, :], remainder = round_with_feedback(
+            here + np.swapaxes(fed_back, -1, -2) @ error[..., :start, :],
+            here,
+            unit[..., block, block],
+            bits,
+        )
+        total += np.einsum("...ko,...k->...o", np.square(remainder), pivots[..., block])
     return np.swapaxes(codes, -1, -2), total * np.square(scale)

@@ -5,6 +5,7 @@ import numpy as np
 from .factor import add_to_diagonal
 
 _LAST_BITS = 32  # that sums of some thousand products are off by, at most
+_BLOCK = 64
 
 
 class Moments:
@@ -17,7 +18,7 @@ class Moments:
 
     def __init__(self, inputs: int, outputs: int, groups: tuple[int, ...] = ()):
         self._counts = np.zeros(2)
-        self._precision = 0.0
+        self._dtype = np.dtype(np.float32)
         self._products = np.zeros((2, *groups, inputs, inputs))
         self._crosses = np.zeros((2, *groups, outputs, inputs))
         self._inputs = np.zeros((2, *groups, inputs))
@@ -28,17 +29,19 @@ class Moments:
 
         Rows are in the order of the images. Inputs are real values (dequantized), padding included
         as it is read; answers are those before the activation function, with bias or without.
-        Products are formed in the inputs' dtype, summed in float64.
+        What a batch adds is computed in the inputs' dtype, and added up in float64.
         """
-        self._precision = np.finfo(inputs.dtype).eps
+        self._dtype = inputs.dtype
         middle = (inputs.shape[-2] + 1) // 2
         for half, rows in enumerate((slice(None, middle), slice(middle, None))):
             read, wanted = inputs[..., rows, :], outputs[..., rows, :]
-            self._counts[half] += read.shape[-2]
+            count = read.shape[-2]
+            ones = np.ones(count, read.dtype)
+            self._counts[half] += count
             self._products[half] += np.swapaxes(read, -1, -2) @ read
             self._crosses[half] += np.swapaxes(wanted, -1, -2) @ read
-            self._inputs[half] += read.sum(axis=-2, dtype=np.float64)
-            self._outputs[half] += wanted.sum(axis=-2, dtype=np.float64)
+            self._inputs[half] += ones @ read
+            self._outputs[half] += ones @ wanted
 
     def input_mean(self, half: int | None = None) -> np.ndarray:
         """Return (…, K), of one half (0 or 1) or of all."""
@@ -49,17 +52,22 @@ class Moments:
         return self._mean(self._outputs, half)
 
     def covariance(self, half: int | None = None) -> np.ndarray:
-        """Return the inputs' (…, K, K): the Hessian where a bias takes up the means.
+        """Return the inputs' (…, K, K), in their dtype: the Hessian where a bias takes up means.
 
         What the inputs' precision leaves uncertain is added to the diagonal, so that no direction
         in which they hardly vary comes out negative.
         """
-        product = self._mean(self._products, half)
-        power = np.trace(product, axis1=-2, axis2=-1)
         mean = self.input_mean(half)
-        product -= mean[..., :, None] * mean[..., None, :]
-        add_to_diagonal(product, _LAST_BITS * self._precision * power)
-        return product
+        covariance = np.empty(self._products.shape[1:], self._dtype)
+        power = np.zeros(mean.shape[:-1])
+        for start in range(0, mean.shape[-1], _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            product = self._mean(self._products[..., rows, :], half)
+            power += np.trace(product, offset=start, axis1=-2, axis2=-1)
+            product -= mean[..., rows, None] * mean[..., None, :]
+            covariance[..., rows, :] = product
+        add_to_diagonal(covariance, _LAST_BITS * np.finfo(self._dtype).eps * power)
+        return covariance
 
     def cross_covariance(self, half: int | None = None) -> np.ndarray:
         """Return the outputs' with the inputs, (…, O, K)."""
