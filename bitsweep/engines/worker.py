@@ -10,6 +10,7 @@ with `os.EX_IOERR`, because it could not write REPLY or its output.
 import ctypes
 import faulthandler
 import importlib
+import importlib.abc
 import json
 import os
 import signal
@@ -21,6 +22,15 @@ from bitsweep.artifact import write_text
 from bitsweep.engines.refusal import Refused, seconds_in_tvm
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_WITH_PYTORCH = {"frontend"}
+
+
+class _WithoutPyTorch(importlib.abc.MetaPathFinder):
+    """Keeps PyTorch out: TVM imports it wherever it is, which takes longer than most tasks do."""
+
+    def find_spec(self, name, path, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError("this task does without PyTorch", name=name)
 
 
 def die_with_parent() -> None:
@@ -41,6 +51,8 @@ def main(request_path: str, reply_path: str) -> None:
     request = json.loads(Path(request_path).read_text(encoding="utf-8"))
     die_with(request["parent"])
     faulthandler.enable()
+    if request["task"] not in _WITH_PYTORCH:
+        sys.meta_path.insert(0, _WithoutPyTorch())
     refused = broke = None
     try:
         task = importlib.import_module(f"bitsweep.engines.{request['engine']}.{request['task']}")

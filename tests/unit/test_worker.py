@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TVM = "import pathlib; pathlib.Path('asked').touch(); __version__ = '0.20'"
+TVM = """
+import pathlib
+__version__ = "0.20"
+try:
+    import torch
+    pathlib.Path("asked").write_text("with PyTorch")
+except ImportError:
+    pathlib.Path("asked").write_text("without PyTorch")
+"""
 
 
 @pytest.fixture
@@ -36,7 +44,7 @@ def ask(tmp_path):
 
 def test_a_worker_asks_tvm_for_the_process_that_waits(ask, tmp_path):
     assert ask(os.getpid()) == 0
-    assert (tmp_path / "asked").exists()
+    assert (tmp_path / "asked").read_text() == "without PyTorch"
     assert json.loads((tmp_path / "reply").read_text())["refused"]["type"] == "ImportError"
 
 
