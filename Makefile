@@ -4,6 +4,11 @@ VENV ?= .venv
 CORES ?= 4
 BIN := $(VENV)/bin
 
+ENVIRONMENT := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
+ifneq ($(words $(ENVIRONMENT)),1)
+$(error $(ENVIRONMENT) has a space, by which Snakemake cannot start Python: use a folder without one, or VENV=/another/folder)
+endif
+
 .PHONY: results test lint
 results: $(VENV)/.installed
 	$(BIN)/snakemake --cores $(CORES)

@@ -68,7 +68,8 @@ rule all:
 
 onstart:
     require_room()
+    print_progress()
 
 
 onsuccess:
-    print_failures()
+    print_summary()

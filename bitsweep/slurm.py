@@ -5,6 +5,8 @@ upgrade, and an end for jobs of which Slurm will never say one.
 from collections.abc import Callable
 from types import ModuleType
 
+from bitsweep import upstream
+
 # A Snakemake that is gone meanwhile submits nothing more.
 _ONCE_IT_ANSWERS = "until scontrol ping > /dev/null 2>&1; do sleep 5; kill -0 $PPID || exit; done; "
 _LONG_ENOUGH_SECONDS = 3600
@@ -18,6 +20,14 @@ def mend(plugin: ModuleType) -> None:
     where there is no accounting. And it waits for ever for a job that ended and was forgotten
     before it asked.
     """
+    taken = {
+        plugin.get_submit_command: ("job", "params", "settings", "failed_nodes", "array_job"),
+        plugin.get_min_job_age: (),
+        plugin.query_job_status: ("command", "logger"),
+        plugin.Executor.check_active_jobs: ("self", "active_jobs"),
+    }
+    if not upstream.fits("snakemake-executor-plugin-slurm", "2.8.0", taken):
+        return
     submit, remembered_seconds = plugin.get_submit_command, plugin.get_min_job_age
     plugin.get_submit_command = lambda *job, **more: _ONCE_IT_ANSWERS + submit(*job, **more)
     plugin.get_min_job_age = lambda: remembered_seconds() or _LONG_ENOUGH_SECONDS

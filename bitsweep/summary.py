@@ -3,7 +3,7 @@
 import pandas as pd
 from tabulate import tabulate
 
-from bitsweep.tables import check, failures, place, warnings
+from bitsweep.tables import check, experiment_name, failures, place, warnings
 
 _UNTRAINED = "untrained weights: seeded initialisation; accuracy has no meaning, agreement does"
 
@@ -17,6 +17,25 @@ def markdown(summary: pd.DataFrame) -> str:
         for (engine, target), group in of_model.groupby(["engine", "target"], sort=False):
             parts += [f"### {model}, {engine}, {target}", _table(group)]
     return "\n\n".join([*parts, _failures(summary), _measured(summary)]) + "\n"
+
+
+def terminal(summary: pd.DataFrame) -> str:
+    """Return a row per experiment as a table for terminals."""
+    rows = [
+        {
+            "experiment": experiment_name(row),
+            "outcome": "degenerate" if _is(row["degenerate"]) else _outcome(row).strip("*"),
+            "ms": _figure(row["latency_median_ms"], "#.4g"),
+            "speed-up": _figure(row["speedup_vs_float32"], ".2f"),
+            "top-1": _figure(row["top1_accuracy"], ".1%"),
+            "agreement": _figure(row["top1_agreement"], ".1%"),
+            "SQNR, dB": _figure(row["sqnr_db"], "z.1f"),
+            "MB": _figure(row["module_size_bytes"] / 1e6, "#.3g"),
+        }
+        for _, row in summary.iterrows()
+    ]
+    align = ["left", "left", *["right"] * 6]
+    return tabulate(rows, "keys", "simple", colalign=align, disable_numparse=True)
 
 
 def _verdict(summary: pd.DataFrame) -> str:
@@ -89,7 +108,12 @@ def _note(row: pd.Series) -> str:
         "degenerate": "degenerate: the output no longer depends on the input",
         "exact": "exact: the same outputs as PyTorch",
     }
-    return "; ".join(text for name, text in notes.items() if row[name] is not pd.NA and row[name])
+    return "; ".join(text for name, text in notes.items() if _is(row[name]))
+
+
+def _is(flag: object) -> bool:
+    """Whether a flag that may be missing is set."""
+    return flag is not pd.NA and bool(flag)
 
 
 def _failures(summary: pd.DataFrame) -> str:

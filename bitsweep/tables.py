@@ -131,6 +131,10 @@ def one_line(row: pd.Series) -> str:
         told.append(f"top-1 accuracy {row['top1_accuracy']:.1%}")
     elif "top1_agreement" in row:
         told.append(f"top-1 agreement {row['top1_agreement']:.1%}")
+    if "sqnr_db" in row:
+        told.append(f"SQNR {row['sqnr_db']:z.1f} dB")
+    if "module_size_bytes" in row:
+        told.append(f"{row['module_size_bytes'] / 1e6:#.3g} MB")
     if row.get("degenerate", False):
         told.append("degenerate")
     return f"{name} ok: " + ", ".join(told) if told else f"{name} ok"

@@ -1,4 +1,5 @@
 import re
+import sys
 from pathlib import Path
 
 from bitsweep.config import BASELINE
@@ -6,12 +7,18 @@ from bitsweep.config import load as load_config
 from bitsweep.engines import TRACED_FORM
 from bitsweep.errors import UserError
 from bitsweep.outcome import STAGES
+from bitsweep.progress import Progress
 from bitsweep.storage import shortage, try_writing
 
 try:
     CONFIG = load_config(config)
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(f"Error: {error}")
+if " " in sys.executable:
+    sys.exit(
+        f"Error: Snakemake cannot start scripts by {sys.executable!r}, whose path has a space; "
+        "make the environment in a folder without one"
+    )
 
 EXPERIMENT_STAGES = STAGES[3:]  # after those of the model and of the engine
 EXPERIMENTS = [experiment.model_dump() for experiment in CONFIG.experiments]
@@ -214,17 +221,41 @@ def require_room():
         raise WorkflowError(f"results cannot be written to: {error.strerror}") from None
 
 
-def print_failures():
-    """One line for each experiment that failed, at the end of a run, and each warning."""
+def print_progress():
+    """From now on, a line for each experiment that is finished."""
+    if CONFIG.stand_in:
+        return
+    from snakemake.logging import logger
+
+    def tell(experiment):
+        from bitsweep import tables
+
+        table = tables.collect(
+            [experiment],
+            "results",
+            bits=[CONFIG.bits(experiment)],
+            calibrated=[CONFIG.is_calibrated(experiment)],
+        )
+        return tables.one_line(table.iloc[0])
+
+    dag = workflow.dag
+    jobs = [(dag.jobid(job), job) for job in dag.needrun_jobs()]
+    logger.addHandler(Progress(jobs, tell))
+
+
+def print_summary():
+    """The summary, at the end of a run, each warning, and a line for each failure."""
     if CONFIG.stand_in:
         return
     from bitsweep import sensitivity, tables
+    from bitsweep.summary import terminal
 
     summary = Path("results/tables/summary.parquet")
-    for sentence in (
-        tables.warnings(tables.read_summary(summary)) if summary.exists() else []
-    ):
-        print(f"Warning: {sentence}", file=sys.stderr)
+    if summary.exists():
+        table = tables.read_summary(summary)
+        print(f"\n{terminal(table)}\n", file=sys.stderr)
+        for sentence in tables.warnings(table):
+            print(f"Warning: {sentence}", file=sys.stderr)
     for path, read, one_line in (
         (summary, tables.read_summary, tables.one_line),
         (

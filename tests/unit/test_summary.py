@@ -3,7 +3,7 @@ import re
 import pytest
 
 from bitsweep.outcome import Failure
-from bitsweep.summary import markdown
+from bitsweep.summary import markdown, terminal
 from tests.unit import synthetic
 
 
@@ -77,3 +77,13 @@ def test_a_sweep_that_failed_altogether(tmp_path):
     assert "crash, SIGSEGV: `` a | b `c` ``" in told
     assert "No experiment got as far as its benchmark." in told
     assert not re.search(r"\b(nan|None)\b|<NA>", told)
+
+
+def test_the_terminal_has_a_row_for_each_experiment(tmp_path):
+    told = terminal(synthetic.summarise(tmp_path, synthetic.sweep(["digits"])))
+    rows = {line.split()[0]: line.split()[1:] for line in told.splitlines()[2:]}
+    assert list(rows) == [f"digits/relay/cpu/{name}" for name in synthetic.PRECISIONS]
+    assert rows["digits/relay/cpu/int4"] == ["failed@compile"]
+    assert rows["digits/relay/cpu/int8"][:3] == ["ok", "0.1506", "0.63"]
+    assert rows["digits/relay/cpu/int1"][0] == "degenerate"
+    assert max(map(len, told.splitlines())) <= 120

@@ -140,7 +140,9 @@ def test_one_line_names_the_place(summary):
         "resnet50/relay/cpu/int4 failed@compile: CodeGenLLVM::BufferAccessHelper "
         "(src/target/llvm/codegen_llvm.cc:1749): Check failed: value_dtype.bits() >= 8 (4 vs. 8)"
     )
-    assert tables.one_line(_with_keys(summary, "int1")).endswith("1.6%, degenerate")
+    assert tables.one_line(_with_keys(summary, "int1")).endswith(
+        "top-1 agreement 1.6%, SQNR -1.4 dB, 0.00270 MB, degenerate"
+    )
     assert "<NA>" not in "".join(tables.one_line(row) for _, row in summary.iterrows())
 
 

@@ -88,14 +88,20 @@ class Checkout:
         """Read an outcome below `results`."""
         return read(self.folder / "results" / f"{name}.json")
 
-    def start(self, *arguments: str, config: dict | None = None, **environment: str):
+    def start(
+        self,
+        *arguments: str,
+        config: dict | None = None,
+        python: str = sys.executable,
+        **environment: str,
+    ):
         """Start Snakemake, leader of a process group, with `config` laid over `config/test.yaml`.
 
         Its output goes to the file `terminal`.
         """
         laid_over = {"engines": {"relay": {"python_path": str(ENGINE)}}, **(config or {})}
         self.path("laid over.yaml").write_text(yaml.safe_dump(laid_over), encoding="utf-8")
-        command = [sys.executable, *self.program]
+        command = [python, *self.program]
         command += ["--configfile", "config/test.yaml", "laid over.yaml", *self.options]
         with self.path("terminal").open("wb") as terminal:
             return subprocess.Popen(

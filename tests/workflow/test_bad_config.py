@@ -1,5 +1,11 @@
 """A bad config is refused before any job starts, in one line that says what is allowed."""
 
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+
 import pytest
 
 CASES = {
@@ -60,9 +66,31 @@ CASES = {
 @pytest.mark.parametrize(("config", "sentence"), CASES.values(), ids=CASES)
 def test_a_bad_config_is_refused_in_a_line(bare, config, sentence):
     ended = bare.run(config=config)
-    assert ended.returncode != 0
-    (told,) = [line for line in ended.output.splitlines() if line.startswith("config: ")]
-    assert sentence in told
+    assert ended.returncode == 1
+    assert ended.output.splitlines()[-1].startswith("Error: config: ")
+    assert sentence in ended.output.splitlines()[-1]
+    assert "WorkflowError" not in ended.output
     assert "Traceback" not in ended.output
     assert not bare.path("results").exists()
     assert not bare.path("pwned").exists()
+
+
+def test_an_environment_in_a_folder_with_a_space_is_refused_before_any_job(bare):
+    """Its path is what Snakemake starts scripts by."""
+    venv.create(bare.path(".venv"), symlinks=True, with_pip=False)
+    (site,) = bare.path(".venv/lib").glob("python*/site-packages")
+    (site / "environment.pth").write_text(sysconfig.get_path("purelib"))
+    ended = bare.run("-n", python=str(bare.path(".venv/bin/python")))
+    shutil.rmtree(bare.path(".venv"))
+    assert ended.returncode == 1
+    assert ended.output.splitlines()[-1].startswith("Error: Snakemake cannot start scripts by '")
+    assert "whose path has a space" in ended.output
+
+
+def test_make_refuses_a_folder_with_a_space_before_it_installs_anything(bare):
+    made = subprocess.run(["make", "results"], cwd=bare.folder, capture_output=True, text=True)
+    assert made.returncode != 0
+    assert "has a space, by which Snakemake cannot start Python" in made.stderr
+    assert not bare.path(".venv").exists()
+    elsewhere = ["make", "-n", "results", f"VENV={sys.prefix}"]
+    assert subprocess.run(elsewhere, cwd=bare.folder, capture_output=True).returncode == 0

@@ -221,9 +221,23 @@ def intervals(finished):
     return {record["log"][0]: (record["starttime"], record["endtime"]) for record in records}
 
 
+def told_of(engine, precision):
+    """The outcome of an experiment, as the table on the terminal has it."""
+    if (engine, precision) in BROKEN:
+        return [f"failed@{BROKEN[engine, precision][0]}"]
+    return ["degenerate" if (engine, precision) == ("relay", "int1") else "ok"]
+
+
 def test_the_terminal_tells_each_failure_in_a_line_and_nothing_of_tvms_stack(sweep):
     output = sweep[1].output
     _, end = output.split("steps (100%) done")
+    _, end = end.split("\n\n", 1)
+    table, end = end.split("\n\n", 1)
+    assert [line.split()[:2] for line in table.splitlines()[2:]] == [
+        [f"{model}/{engine}/cpu/{precision}", *told_of(engine, precision)]
+        for model in MODELS
+        for engine, precision in EXPERIMENTS
+    ]
     failures = [line for line in end.splitlines() if " failed@" in line]
     assert [line.split(": ", 2)[0] for line in failures] == [
         f"{model}/{engine}/cpu/{precision} failed@{stage}"
@@ -235,7 +249,19 @@ def test_the_terminal_tells_each_failure_in_a_line_and_nothing_of_tvms_stack(swe
         _, function, file, message = BROKEN[engine, precision]
         assert f"{function} ({file}:" in line
         assert message in line
-    assert output.count(" failed@") == len(failures)
+    # As they came, with figures: one line an experiment, the same for those that failed.
+    count = len(MODELS) * len(EXPERIMENTS)
+    came = [
+        line.removeprefix(f"[{number}/{count}] ")
+        for number, line in enumerate(
+            (line for line in output.splitlines() if f"/{count}] " in line), start=1
+        )
+    ]
+    assert len(came) == count
+    assert {line for line in came if " failed@" in line} == set(failures)
+    assert sum(" ok: " in line and " ms, " in line and " MB" in line for line in came) == (
+        count - len(failures)
+    )
     for noise in ("Traceback", "Stack trace", "TVMError", "tvm::", "Warning"):
         assert noise not in output
 
