@@ -68,6 +68,14 @@ class Number(_Section):
         return self
 
 
+def _holding(bits: Any) -> str:
+    """Say which storages hold so many bits, of which none was given."""
+    if bits not in range(1, 33):
+        return "allowed are 1 to 32, and a storage that holds them"
+    holding = [storage for storage, width in STORAGE_BITS.items() if width >= bits]
+    return f"give a storage that holds them: {', '.join(holding)}"
+
+
 class Relay(_Section):
     """A precision in Relay; the fields are those of `relay.quantize.QConfig`, named as there.
 
@@ -101,6 +109,8 @@ class Relay(_Section):
         short = {key: value[key] for key in ("bits", "storage") if value.get(key) is not None}
         if len(short) == 2:
             return {"input": short, "weight": short, **value}
+        if "bits" in short:
+            raise ValueError(f"bits = {short['bits']!r}: {_holding(short['bits'])}")
         if short or not {"input", "weight"} <= value.keys():
             raise ValueError("give bits and storage, or input and weight with both of theirs")
         return value
@@ -401,6 +411,26 @@ def load(raw: Mapping[str, Any]) -> Config:
         ) from None
 
 
+# What is allowed, in the config's terms, where pydantic speaks of Python's types.
+_WANTED = {
+    **dict.fromkeys(("tuple_type", "list_type"), "a list is wanted"),
+    **dict.fromkeys(
+        ("model_type", "dict_type", "dataclass_type", "model_attributes_type"),
+        "a section with keys of its own is wanted",
+    ),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number is wanted"),
+    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "a number is wanted"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false is wanted"),
+    "string_type": "a text is wanted",
+    "greater_than": "allowed is more than {gt}",
+    "greater_than_equal": "allowed is {ge} or more",
+    "less_than": "allowed is less than {lt}",
+    "less_than_equal": "allowed is {le} or less",
+    "literal_error": "allowed are {expected}",
+    "too_short": "at least {min_length} is wanted",
+}
+
+
 def _sentence(detail: Mapping[str, Any]) -> str:
     """Say one of pydantic's errors as key, value and what is allowed."""
     key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
@@ -416,7 +446,10 @@ def _sentence(detail: Mapping[str, Any]) -> str:
         return said
     if re.match(r"\w+ = ", said):  # it names the field of this section itself
         return f"{key}.{said}"
-    return f"{key} = {detail['input']!r}: {said[0].lower()}{said[1:]}"
+    wanted = _WANTED.get(detail["type"], f"{said[0].lower()}{said[1:]}")
+    if detail["type"] == "tuple_type" and key.endswith("skip_layers"):
+        wanted = "a list of layer names is wanted"
+    return f"{key} = {detail['input']!r}: {wanted.format(**detail.get('ctx', {}))}"
 
 
 def _keys_at(location: Iterable[str | int]) -> list[str]:

@@ -77,10 +77,16 @@ def _own(factory: str) -> nn.Module:
         function = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"factory {factory!r} cannot be imported: {error}") from error
-    network = function()
+    try:
+        network = function()
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"factory {factory!r} did not return a torch Module: it raised "
+            f"{type(error).__name__}: {_first_line(error)}"
+        ) from error
     if not isinstance(network, nn.Module):
         raise UserError(
-            f"factory {factory!r} returned {type(network).__name__}, not a torch Module"
+            f"factory {factory!r} did not return a torch Module but {type(network).__name__}"
         )
     return network
 

@@ -15,9 +15,9 @@ from bitsweep.storage import shortage
 def script(snakemake) -> Iterator[None]:
     """Send the block's output, that of its libraries and children too, to the rule's log.
 
-    A `UserError` ends the script with its sentence on the terminal and in the log; any other
-    exception with one line on the terminal, which names a file system that is full, and with its
-    traceback in the log.
+    A `UserError` ends the script with its sentence on the terminal and in the log, there after the
+    traceback of what caused it; any other exception with one line on the terminal, which names a
+    file system that is full, and with its traceback in the log.
     """
     log = Path(snakemake.log[0])
     terminal = os.dup(2)
@@ -26,7 +26,8 @@ def script(snakemake) -> Iterator[None]:
         yield
         sys.stdout.flush()
     except UserError as error:
-        _tell(terminal, f"{snakemake.rule}: {error}")
+        details = traceback.format_exc() if error.__cause__ else ""
+        _tell(terminal, f"{snakemake.rule}: {error}", details)
         raise SystemExit(1) from None
     except Exception as error:
         places = [log.parent, *(Path(path).parent for path in snakemake.output)]

@@ -2,6 +2,7 @@ import re
 import sys
 from pathlib import Path
 
+from bitsweep import foresight
 from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
 from bitsweep.engines import TRACED_FORM
@@ -12,6 +13,7 @@ from bitsweep.storage import shortage, try_writing
 
 try:
     CONFIG = load_config(config)
+    foresight.check(CONFIG)
 except UserError as error:
     sys.exit(f"Error: {error}")
 if " " in sys.executable:

@@ -192,11 +192,55 @@ MISTAKES = {
     ),
     "no storage": (
         lambda raw: raw["precisions"].update(x={"relay": {"bits": 4}}),
+        ["precisions.x.relay.bits = 4: give a storage that holds them: int4, uint4, int8"],
+    ),
+    "nine bits in relay": (
+        lambda raw: raw["precisions"].update(x={"relay": {"bits": 9}}),
+        ["precisions.x.relay.bits = 9: give a storage that holds them: int16, uint16, int32"],
+    ),
+    "too many bits in relay": (
+        lambda raw: raw["precisions"].update(x={"relay": {"bits": 33}}),
+        ["precisions.x.relay.bits = 33: allowed are 1 to 32, and a storage that holds them"],
+    ),
+    "storage without bits": (
+        lambda raw: raw["precisions"].update(x={"relay": {"storage": "int8"}}),
         ["precisions.x.relay", "give bits and storage"],
+    ),
+    "layers that are no list": (
+        lambda raw: raw["precisions"]["w4a8"]["relax"].update(skip_layers="fc"),
+        ["precisions.w4a8.relax.skip_layers = 'fc': a list of layer names is wanted"],
+    ),
+    "a list for a number": (
+        lambda raw: raw["benchmark"].update(runs=[3]),
+        ["benchmark.runs = [3]: a whole number is wanted"],
+    ),
+    "a text for a list": (
+        lambda raw: raw["sweep"].update(models="digits"),
+        ["sweep.models = 'digits': a list is wanted"],
+    ),
+    "a half": (
+        lambda raw: raw["benchmark"].update(runs=2.5),
+        ["benchmark.runs = 2.5: a whole number is wanted"],
+    ),
+    "a text for a number": (
+        lambda raw: raw["benchmark"].update(budget_seconds="long"),
+        ["benchmark.budget_seconds = 'long': a number is wanted"],
+    ),
+    "a number for a section": (
+        lambda raw: raw["models"].update(digits=3),
+        ["models.digits = 3: a section with keys of its own is wanted"],
+    ),
+    "no section": (
+        lambda raw: raw.update(limits=None),
+        ["limits = None: a section with keys of its own is wanted"],
+    ),
+    "a number for a text": (
+        lambda raw: raw["models"]["digits"].update(factory=3),
+        ["models.digits.factory = 3: a text is wanted"],
     ),
     "zero bits": (
         lambda raw: raw["precisions"]["int8"]["relay"].update(bits=0),
-        ["precisions.int8.relay.bits = 0", "greater than or equal to 1"],
+        ["precisions.int8.relay.bits = 0", "allowed is 1 or more"],
     ),
     "negative bits": (
         lambda raw: raw["precisions"]["int8"]["relay"].update(bits=-4),

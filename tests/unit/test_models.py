@@ -235,7 +235,10 @@ def test_own_models_have_nothing_to_download(tmp_path):
         (f"{HERE}:missing", "cannot be imported: module 'tests.unit.test_models' has no"),
         (":small", "cannot be imported: Empty module name"),
         (".nets:small", "cannot be imported: the 'package' argument"),
-        (f"{HERE}:nothing", "returned NoneType, not a torch Module"),
+        (f"{HERE}:nothing", "did not return a torch Module but NoneType"),
+        ("os:system", "did not return a torch Module: it raised TypeError: "),
+        ("os:getpid", "did not return a torch Module but int"),
+        ("sys:exit", "did not return a torch Module: it raised SystemExit"),
     ],
 )
 def test_an_own_factory_that_cannot_be_used_is_named(factory, said):
@@ -243,8 +246,9 @@ def test_an_own_factory_that_cannot_be_used_is_named(factory, said):
 
 
 def test_an_error_inside_an_own_factory_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(UserError, match="did not return a torch Module: it raised Zero") as caught:
         load(f"{HERE}:broken")
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_an_own_model_has_no_weights_by_name():

@@ -26,11 +26,11 @@ CASES = {
     ),
     "no bits": (
         {"precisions": {"int8": {"relay": {"bits": 0}}}},
-        "precisions.int8.relay.bits = 0: input should be greater than or equal to 1",
+        "precisions.int8.relay.bits = 0: allowed is 1 or more",
     ),
     "negative bits": (
         {"precisions": {"int8": {"relay": {"bits": -8}}}},
-        "precisions.int8.relay.bits = -8: input should be greater than or equal to 1",
+        "precisions.int8.relay.bits = -8: allowed is 1 or more",
     ),
     "wide bits": (
         {"precisions": {"int4": {"relay": {"bits": 8}}}},
@@ -42,7 +42,7 @@ CASES = {
     ),
     "preset": (
         {"precisions": {"w4a8": {"relax": {"preset": "w5a8"}}}},
-        "precisions.w4a8.relax.preset = 'w5a8': input should be 'w8a8', 'w4a8', ",
+        "precisions.w4a8.relax.preset = 'w5a8': allowed are 'w8a8', 'w4a8', ",
     ),
     "precision of another engine": (
         {"sweep": {"engines": ["relay"], "precisions": ["float32", "w4a8"]}},
@@ -55,6 +55,10 @@ CASES = {
     "name for a shell": (
         {"models": {"a; touch pwned": {"factory": "resnet18"}}},
         "'a; touch pwned': a name has letters, digits",
+    ),
+    "factory": (
+        {"models": {"resnet18": {"factory": "resnet5"}}},
+        "models.resnet18.factory = 'resnet5' is not a classifier of torchvision; near it: resnet",
     ),
     "target for a shell": (
         {"targets": {"cpu": {"cpu": "$(touch pwned)"}}},

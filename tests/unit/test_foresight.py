@@ -1,0 +1,72 @@
+import sys
+
+import pytest
+
+from bitsweep import config, digits, foresight
+from bitsweep.errors import UserError
+from bitsweep.models import torchvision
+
+
+def checked(**model):
+    raw = {"sweep": {"models": ["m"], "precisions": ["float32"]}, "models": {"m": model}}
+    foresight.check(config.load(raw))
+
+
+def test_the_classifiers_are_those_that_torchvision_lists():
+    models = torchvision().models
+    assert list(foresight.classifiers()) == sorted(models.list_models(module=models))
+
+
+def test_the_digits_are_as_many_as_there_are():
+    split = digits.images(0)
+    there = {"images": len(split["held_out"]), "calibration_images": len(split["train"])}
+    assert there == foresight.DIGITS
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"factory": "resnet50"},
+        {"factory": "os:system"},
+        {"factory": "sys:exit"},
+        {"factory": "bitsweep.digits:residual_network"},
+        {"factory": "own_module:network"},
+        {"factory": "resnet18", "data": "random", "input_shape": [4, 9, 9]},
+        {"factory": "resnet18", "data": "digits", "input_shape": [1, 8, 8], "images": 540},
+    ],
+)
+def test_what_may_be_is_let_through(tmp_path, monkeypatch, model):
+    (tmp_path / "own_module.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.chdir(tmp_path)
+    checked(**model)
+    assert "own_module" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ({"factory": "resnet5"}, "factory = 'resnet5' is not a classifier of torchvision; near"),
+        ({"factory": "resnet5"}, "resnet50"),
+        ({"factory": "zzz"}, "of torchvision; an own model is named module:function"),
+        ({"factory": "no_such.nets:build"}, "there is no module 'no_such'"),
+        ({"factory": "resnet18", "images": 10**9}, "they take 574,218,759 MB, and a process has"),
+        ({"factory": "resnet18", "input_shape": [1, 8, 8]}, "data 'photos' has 3 channels"),
+        (
+            {"factory": "resnet18", "data": "digits", "input_shape": [1, 8, 8], "images": 541},
+            "images = 541: digits have 540",
+        ),
+        ({"factory": "resnet18", "data": "digits"}, "[3, 224, 224]: digits have [1, 8, 8]"),
+    ],
+)
+def test_what_cannot_be_is_told_in_a_sentence(model, told):
+    with pytest.raises(UserError) as caught:
+        checked(**model)
+    sentence = str(caught.value)
+    assert sentence.startswith("config: models.m.")
+    assert told in sentence
+    assert "\n" not in sentence
+
+
+def test_every_mistake_is_told():
+    with pytest.raises(UserError, match=r"models\.m\.factory = .*; models\.m\.images = "):
+        checked(factory="resnet5", images=10**9)
