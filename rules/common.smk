@@ -5,7 +5,7 @@ from pathlib import Path
 from bitsweep import foresight
 from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
-from bitsweep.engines import TRACED_FORM
+from bitsweep.engines import TRACED_FORM, targets
 from bitsweep.errors import UserError
 from bitsweep.outcome import STAGES
 from bitsweep.progress import Progress
@@ -14,6 +14,7 @@ from bitsweep.storage import shortage, try_writing
 try:
     CONFIG = load_config(config)
     foresight.check(CONFIG)
+    targets.check(CONFIG)
 except UserError as error:
     sys.exit(f"Error: {error}")
 if " " in sys.executable:

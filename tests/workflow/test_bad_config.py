@@ -60,6 +60,10 @@ CASES = {
         {"models": {"resnet18": {"factory": "resnet5"}}},
         "models.resnet18.factory = 'resnet5' is not a classifier of torchvision; near it: resnet",
     ),
+    "cpu": (
+        {"targets": {"cpu": {"cpu": "skylke"}}},
+        "targets.cpu.cpu = 'skylke' is unknown to LLVM for x86_64",
+    ),
     "target for a shell": (
         {"targets": {"cpu": {"cpu": "$(touch pwned)"}}},
         "targets.cpu.cpu = '$(touch pwned)': string should match",
