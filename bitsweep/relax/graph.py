@@ -1,7 +1,7 @@
 """A Relax function as a straight line of bindings: what every pass reads and rebuilds."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import tvm
@@ -11,14 +11,18 @@ from tvm.relax.analysis import post_order_visit
 from bitsweep.relax import op
 
 
-def main_of(mod: tvm.IRModule) -> relax.Function:
-    """The function `main`; `ValueError` unless it is a line of bindings of its inputs alone."""
+def main_of(mod: tvm.IRModule, weights: Collection[str] = ()) -> relax.Function:
+    """The function `main`; `ValueError` unless it is a line of bindings of its inputs alone.
+
+    Of its parameters, `weights` names those that are weights.
+    """
     if "main" not in [var.name_hint for var in mod.get_global_vars()]:
         raise ValueError("the module has no function main")
     function = mod["main"]
-    if len(function.params) != 1:
+    images = [parameter for parameter in function.params if parameter.name not in weights]
+    if len(images) != 1:
         raise ValueError(
-            f"main takes {len(function.params)} parameters; it must take the images alone: bind "
+            f"main takes {len(images)} parameters; it must take the images alone: bind "
             "weights with relax.transform.BindParams"
         )
     for binding in bindings(function):

@@ -118,6 +118,12 @@ def test_a_time_out_is_a_failure_of_its_kind(folder):
     assert (failure.kind, failure.message) == ("timeout", "stopped after 1 s")
 
 
+def test_layers_are_named_as_in_pytorch(folder):
+    text = (folder / "imported.txt").read_text()
+    for name in ("stem.0", "body", "head"):
+        assert f'"name": "{name}"' in text or f'"name":"{name}"' in text or f'name="{name}"' in text
+
+
 def test_a_layer_that_is_not_there_is_the_users_to_mend(folder):
     with pytest.raises(UserError, match=r"quantize of engine relax broke: ValueError: .*'stem9'"):
         RELAX.quantize(folder, {"skip_layers": ["stem9"]})

@@ -9,6 +9,7 @@ from bitsweep.engines import agreement
 from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relax import ir, target
 from bitsweep.engines.relax.executor import Executor
+from bitsweep.relax.frontend import parameters
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
@@ -22,9 +23,11 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     images, expected = (reference[name][: agreement.IMAGES] for name in ("input", "output"))
     exported = torch.export.load(inputs["exported"])
     with asking_tvm("relax.frontend.torch.from_exported_program"):
-        module = from_exported_program(exported, unwrap_unit_return_tuple=True)
+        module = from_exported_program(
+            exported, keep_params_as_input=True, unwrap_unit_return_tuple=True
+        )
     with asking_tvm("bitsweep.relax.canonicalise"):
-        module = quantizer.canonicalise(module)
+        module = quantizer.canonicalise(module, parameters(exported))
     with asking_tvm("bitsweep.relax.build"):
         library = quantizer.build(module, target.resolve(target.NATIVE))
     executor = Executor(library)

@@ -7,6 +7,7 @@ with how many bits; a convolution's `weight_bits` says that it runs in integers.
 """
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tvm
@@ -35,19 +36,32 @@ def annotate(mod: tvm.IRModule, config: QConfig) -> tvm.IRModule:
 
     Batch norms that no convolution precedes keep 8 bits for their weights, one a channel.
     """
-    return tvm.ir.IRModule({"main": _Annotator(graph.main_of(mod), config).run()}, attrs=mod.attrs)
+    function = graph.main_of(mod)
+    former = dict(mod.attrs["former_names"]) if "former_names" in (mod.attrs or {}) else {}
+    bits = layer_bits(function, config, former)
+    return tvm.ir.IRModule({"main": _Annotator(function, config, bits).run()}, attrs=mod.attrs)
 
 
-def layer_bits(function: relax.Function, config: QConfig) -> dict[str, tuple[int, int]]:
-    """Bits of weights and inputs of each layer to quantize, by name, in the order of the graph."""
-    names = [
-        binding.value.attrs["name"]
+def layer_bits(
+    function: relax.Function, config: QConfig, former: Mapping[str, str]
+) -> dict[str, tuple[int, int]]:
+    """Bits of weights and inputs of each layer to quantize, by name, in the order of the graph.
+
+    `former` has the names of layers by those that they had before PyTorch's.
+    """
+    layers = [
+        binding.value
         for binding in graph.bindings(function)
         if op.is_call(binding.value, "bitsweep.conv2d")
     ]
+    names = [layer.attrs["name"] for layer in layers]
     if not names:
         raise ValueError("the module has nothing to quantize: no convolution, no dense layer")
     for name in config.skip_layers:
+        if name in former and name not in names:
+            raise ValueError(
+                f"skip_layers: layers are called as in PyTorch: {name!r} is {former[name]!r}"
+            )
         if name not in names:
             near = difflib.get_close_matches(name, names, 3) or names[:3]
             raise ValueError(
@@ -57,14 +71,21 @@ def layer_bits(function: relax.Function, config: QConfig) -> dict[str, tuple[int
     for name, own in ((names[0], config.first_layer_bits), (names[-1], config.last_layer_bits)):
         if own is not None:
             bits[name] = (own, own)
-    for name, (_, inputs) in bits.items():
-        if name.startswith("batch_norm"):
-            bits[name] = (_BATCH_NORM_BITS, inputs)
+    for layer in layers:
+        if _is_batch_norm(layer):
+            name = layer.attrs["name"]
+            bits[name] = (_BATCH_NORM_BITS, bits[name][1])
     for name in config.skip_layers:
         bits.pop(name, None)
     if not bits:
         raise ValueError("the module has nothing to quantize: every layer is skipped")
     return bits
+
+
+def _is_batch_norm(layer: relax.Expr) -> bool:
+    """Whether a layer is a batch norm of its own: a factor a channel."""
+    outputs, *window, inputs = op.shape_of(layer.args[1])
+    return window == [1, 1] and inputs == 1 and layer.attrs["groups"] == outputs
 
 
 @dataclass(frozen=True)
@@ -76,10 +97,12 @@ class _Role:
 
 
 class _Annotator:
-    def __init__(self, function: relax.Function, config: QConfig):
+    def __init__(
+        self, function: relax.Function, config: QConfig, bits: Mapping[str, tuple[int, int]]
+    ):
         self.function = function
         self.config = config
-        self.bits = layer_bits(function, config)
+        self.bits = bits
         self.bindings = list(graph.bindings(function))
         self.roles: dict[relax.Var, _Role] = {}
         self.bases: dict[relax.Var, relax.Var] = {}

@@ -6,6 +6,9 @@ without a convolution before it is a depthwise 1×1 convolution. Means over the 
 pools. What a frontend leaves behind (tuples, unused values, reshaped constants) goes.
 """
 
+import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,25 +38,60 @@ class _Value:
         return next(iter(self.forms))
 
 
-def canonicalise(mod: tvm.IRModule) -> tvm.IRModule:
+class _Weight(np.ndarray):
+    """A weight that keeps PyTorch's path of the parameter that it was, however it is turned."""
+
+    path: str | None = None
+
+    def __array_finalize__(self, source):
+        self.path = getattr(source, "path", None)
+
+    @staticmethod
+    def of(path: str, array: np.ndarray) -> "_Weight":
+        weight = array.view(_Weight)
+        weight.path = path
+        return weight
+
+
+def canonicalise(
+    mod: tvm.IRModule, parameters: Mapping[str, tuple[str, np.ndarray]] | None = None
+) -> tvm.IRModule:
     """Return the module in canonical form, its function `main` computing the same.
 
-    `main` takes the images and has all weights bound as constants; else `ValueError`.
+    `main` takes the images and has all weights bound as constants, or as parameters of its own,
+    whose paths and values `parameters` has by their names (`frontend.parameters`); else
+    `ValueError`. A layer is named by the path of its weight: `layer1.0.conv1` by
+    `layer1.0.conv1.weight`, `attention.in_proj` by `attention.in_proj_weight`. A further use of the
+    same weight is `fc#2`, `fc#3`, …; without a path, layers are counted by kind, `conv2d_0`,
+    `dense_0`, `batch_norm_0`, and `former_names`, an attribute of the module, has what these would
+    be for those with one.
     """
-    return tvm.ir.IRModule({"main": _Canonicaliser(graph.main_of(mod)).run()}, attrs=mod.attrs)
+    parameters = parameters or {}
+    function = graph.main_of(mod, parameters)
+    weights = {name: _Weight.of(*parameter) for name, parameter in parameters.items()}
+    canonicaliser = _Canonicaliser(function, weights)
+    canonical = tvm.ir.IRModule({"main": canonicaliser.run()}, attrs=mod.attrs)
+    if canonicaliser.former_names:
+        canonical = canonical.with_attr("former_names", canonicaliser.former_names)
+    return canonical
 
 
 class _Canonicaliser:
-    def __init__(self, function: relax.Function):
+    def __init__(self, function: relax.Function, weights: Mapping[str, _Weight]):
         self.function = function
+        self.weights = weights
         self.uses = graph.uses(function)
         self.builder = relax.BlockBuilder()
         self.values: dict[relax.Var, _Value | np.ndarray | list] = {}
         self.definitions = {b.var: b.value for b in graph.bindings(function)}
-        self.layers = {"conv2d": 0, "dense": 0, "batch_norm": 0}
+        self.layers: Counter[str] = Counter()
+        self.former_names: dict[str, str] = {}
 
     def run(self) -> relax.Function:
-        (image,) = self.function.params
+        (image,) = (var for var in self.function.params if var.name not in self.weights)
+        for var in self.function.params:
+            if var.name in self.weights:
+                self.values[var] = self.weights[var.name]
         with self.builder.function("main", [image]):
             with self.builder.dataflow():
                 self.values[image] = _Value(op.shape_of(image), {"plain": image})
@@ -113,7 +151,7 @@ class _Canonicaliser:
 
     def plain(self, value) -> relax.Expr:
         if isinstance(value, np.ndarray):
-            return relax.const(value)
+            return relax.const(np.asarray(value))
         if isinstance(value, list):
             return relax.Tuple([self.plain(item) for item in value])
         return self.to(value, "plain")
@@ -148,9 +186,19 @@ class _Canonicaliser:
 
     # Convolutions and what folds into them.
 
-    def layer_name(self, kind: str) -> str:
+    def layer_name(self, kind: str, *weights: np.ndarray) -> str:
+        """The name of a layer of these weights, of which the first that has a path gives it."""
+        paths = [path for weight in weights if (path := getattr(weight, "path", None))]
+        counted = f"{kind}_{self.layers[kind]}"
         self.layers[kind] += 1
-        return f"{kind}_{self.layers[kind] - 1}"
+        if not paths:
+            return counted
+        name = re.sub(r"[._](weight|bias)$", "", paths[0])
+        self.layers[name] += 1
+        if self.layers[name] > 1:
+            name = f"{name}#{self.layers[name]}"
+        self.former_names[counted] = name
+        return name
 
     def conv2d(self, call: relax.Expr) -> _Value | None:
         attrs, weight = call.attrs, self.resolve(call.args[1])
@@ -164,7 +212,7 @@ class _Canonicaliser:
         ):
             return None
         convolution = _conv(
-            self.layer_name("conv2d"),
+            self.layer_name("conv2d", weight),
             data,
             weight.transpose(0, 2, 3, 1),
             strides=attrs.strides,
@@ -184,7 +232,7 @@ class _Canonicaliser:
         ):
             return None
         rows = self.to(data, "rows")
-        dense = _conv(self.layer_name("dense"), rows, weight.T[:, None, None, :])
+        dense = _conv(self.layer_name("dense", weight), rows, weight.T[:, None, None, :])
         return self.emit(dense, "rows", op.shape_of(call))
 
     def batch_norm(self, call: relax.Expr) -> list | None:
@@ -207,7 +255,7 @@ class _Canonicaliser:
             folded = _with(conv, *_scaled(conv, scale, shift))
             return [self.emit(folded, "nhwc", value.shape)]
         depthwise = _conv(
-            self.layer_name("batch_norm"),
+            self.layer_name("batch_norm", *statistics),
             data,
             scale.reshape(-1, 1, 1, 1),
             bias=shift,
@@ -446,7 +494,7 @@ _HANDLERS = {
 def _conv(
     name, data, weight, bias=None, *, strides=(1, 1), padding=(0,) * 4, dilation=(1, 1), groups=1
 ) -> relax.Expr:
-    weight = np.ascontiguousarray(weight, dtype=np.float32)
+    weight = np.ascontiguousarray(np.asarray(weight), dtype=np.float32)
     bias = np.zeros(len(weight)) if bias is None else bias
     attrs = {
         "name": name,
