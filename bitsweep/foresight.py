@@ -19,10 +19,10 @@ _REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULT
 
 
 def check(config: Config) -> None:
-    """Raise `UserError` with a sentence for each model that cannot be loaded or held."""
+    """Raise `UserError` with a sentence for each model swept that cannot be loaded or held."""
     mistakes = [
         f"models.{name}.{mistake}"
-        for name, model in config.models.items()
+        for name, model in ((name, config.models[name]) for name in config.sweep.models)
         for mistake in (_factory(model), _images(model), _memory(model, config.limits.memory_mb))
         if mistake
     ]

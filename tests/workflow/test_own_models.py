@@ -96,8 +96,8 @@ def test_what_cannot_be_used_is_said_in_a_sentence_each(own):
             "the network does not take inputs of shape (3, 8, 8)",
         ),
         "factory": (
-            {**resnet, "factory": "resnet81"},
-            "factory 'resnet81' is not a classifier of torchvision; near it: resnet18",
+            {**resnet, "factory": "os:getpid"},
+            "factory 'os:getpid' did not return a torch Module but int",
         ),
         "offline": (
             {**resnet, "weights": "IMAGENET1K_V1"},
