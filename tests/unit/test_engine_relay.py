@@ -244,3 +244,17 @@ def test_statistics_of_another_network_are_not_taken(folder):
     np.savez(folder / "statistics.npz", **statistics)
     with pytest.raises(UserError, match="the statistics are of another network"):
         RELAY.quantize(folder, INT8)
+
+
+def test_tvm_still_asks_how_it_was_built_for_each_dimension():
+    """When it no longer does, `relay.lowering` can go."""
+    code = (
+        "from tvm.relay.backend import te_compiler; asked = []; own = te_compiler.libinfo; "
+        "te_compiler.libinfo = lambda: asked.append(1) or own(); "
+        "import tvm; te_compiler.get_shape([tvm.tir.IntImm('int32', 3)] * 4); print(len(asked))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(relay.engine().python_path)}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.splitlines()[-1] == "4"
