@@ -44,11 +44,10 @@ def sensitivity(
     annotated = annotate(canonicalise(mod), config)
     if statistics is None:
         statistics = observe(mod, calibration_data, target)
-    evaluator = Evaluator(annotated, target or host())
+    evaluator = Evaluator(annotated, target or host(), finishing=True)
     network = _Network(
         list(graph.bindings(calibrate(annotated, config, statistics)["main"])),
         evaluator,
-        graph.main_of(annotated).body.body,
     )
     (parameter,) = graph.main_of(annotated).params
     seen = [{parameter: image} for image in calibration]
@@ -67,8 +66,16 @@ def sensitivity(
 class _Network:
     bindings: list[relax.VarBinding]
     evaluator: Evaluator
-    result: relax.Var
-    packed: dict = field(default_factory=dict)
+    packed: dict = field(init=False)
+
+    def __post_init__(self):
+        self.packed = {
+            binding.var: self.evaluator.packed(
+                graph.array(binding.value.args[1]), binding.value.attrs["groups"]
+            )
+            for binding in self.bindings
+            if op.is_call(binding.value, "bitsweep.conv2d")
+        }
 
     def step(self, index: int, values: dict) -> None:
         """Give the values of one more binding, in floats."""
@@ -103,10 +110,8 @@ class _Network:
             sums = self.evaluator.convolve(binding, rounded_input(values)[data], packed)
             after = finished(call, sums, layer.bias, values)
             own.append((before, after))
-            values = {**values, binding.var: after}
-            for later in range(index + 1, len(self.bindings)):
-                self.step(later, values)
-            outputs.append(values[self.result])
+            alive = {**values, binding.var: after}
+            outputs.append(self.evaluator.finish(index, alive, self.packed))
         return np.concatenate(outputs), own
 
 
