@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationError,
     model_validator,
 )
@@ -49,6 +50,17 @@ def _is_name(name: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_is_name)]
+
+
+def _is_convolution(layer: Any) -> int | str:
+    if isinstance(layer, str) or (type(layer) is int and layer >= 0):
+        return layer
+    raise ValueError("a layer's name is wanted, or its number, from 0 on")
+
+
+Convolution = Annotated[
+    int | str, PlainValidator(_is_convolution, json_schema_input_type=int | str)
+]
 
 
 class _Section(BaseModel):
@@ -91,7 +103,7 @@ class Relay(_Section):
     global_scale: Annotated[float, Field(gt=0)] = 8.0
     weight_scale: Literal["power2", "max"] = "max"
     skip_dense_layer: bool = True
-    skip_conv_layers: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    skip_conv_layers: tuple[Convolution, ...] = (0,)
     do_simulation: bool = False
     round_for_shift: bool = True
     rounding: Literal["UPWARD", "TONEAREST"] = "UPWARD"
@@ -447,7 +459,7 @@ def _sentence(detail: Mapping[str, Any]) -> str:
     if re.match(r"\w+ = ", said):  # it names the field of this section itself
         return f"{key}.{said}"
     wanted = _WANTED.get(detail["type"], f"{said[0].lower()}{said[1:]}")
-    if detail["type"] == "tuple_type" and key.endswith("skip_layers"):
+    if detail["type"] == "tuple_type" and key.endswith("_layers"):
         wanted = "a list of layer names is wanted"
     return f"{key} = {detail['input']!r}: {wanted.format(**detail.get('ctx', {}))}"
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,8 +42,9 @@ def folder(traced, tmp_path):
 
 @pytest.mark.parametrize("precision", [None, INT8], ids=["float32", "int8"])
 def test_a_module_answers_as_pytorch_does(folder, precision):
-    assert RELAY.quantize(folder, precision).failure is None
-    assert RELAY.compile_(folder).failure is None
+    target = relay.exact_target()
+    assert RELAY.quantize(folder, precision, target=target).failure is None
+    assert RELAY.compile_(folder, target=target).failure is None
     assert RELAY.link(folder).failure is None
     assert RELAY.difference(folder) <= (1e-5 if precision is None else 0.1)
     assert ("int8" in (folder / "quantized.txt").read_text()) == (precision is not None)
@@ -61,6 +63,56 @@ def test_coverage_counts_what_runs_in_integers(folder, precision, integer):
     assert coverage["integer_macs"] == integer
     assert coverage["float_operators"]["nn.dense"] == 1
     assert coverage["float_operators"].get("nn.conv2d", 0) == 2 - (integer > 0) - (integer > 40000)
+
+
+def test_convolutions_are_left_out_by_pytorchs_names(folder):
+    """The first of the network, `stem.0`, has a third of the second's channels."""
+
+    def integer_macs(*skipped):
+        assert RELAY.quantize(folder, {**INT8, "skip_conv_layers": list(skipped)}).failure is None
+        return json.loads((folder / "coverage.json").read_text())["integer_macs"]
+
+    assert integer_macs("stem.0") == integer_macs(0) == 8 * 8 * 64 * 9
+    assert integer_macs("body") == integer_macs(1)
+    assert integer_macs("stem.0", "body") == 0
+
+
+@pytest.mark.parametrize(
+    ("skipped", "told"),
+    [
+        ("stem.1", "there is no convolution stem.1: did you mean stem.0"),
+        ("head", "there is no convolution head: there are stem.0, body"),
+        (2, "there is no convolution 2: they are 0 (stem.0), 1 (body)"),
+    ],
+)
+def test_a_convolution_that_is_not_there_is_named_with_those_that_are(folder, skipped, told):
+    with pytest.raises(UserError, match=re.escape(f"skip_conv_layers: {told}")):
+        RELAY.quantize(folder, {**INT8, "skip_conv_layers": [skipped]})
+
+
+NAMES = """
+import sys
+import tvm
+from tvm import relay
+from bitsweep.engines.relay import convolutions
+import numpy as np
+data = relay.var("data", shape=(1, 4, 8, 8))
+weights = [relay.var(name, shape=(4, 4, 3, 3)) for name in "abc"]
+body = data
+for weight in (weights[0], weights[1], weights[0], weights[2]):
+    body = relay.nn.conv2d(body, weight, padding=(1, 1), channels=4, kernel_size=(3, 3))
+module = tvm.IRModule.from_expr(body)
+values = [np.full((4, 4, 3, 3), value, "float32") for value in (1, 2, 2)]
+params = {name: tvm.nd.array(value) for name, value in zip("abc", values)}
+paths = {"one.weight": values[0], "two.weight": values[1], "three.weight": values[2]}
+named = convolutions.named(module, params, paths, module)
+print(list(named.attrs["convolutions"]))
+"""
+
+
+def test_a_weight_used_again_has_a_number_and_one_of_two_that_are_alike_no_name():
+    told = _in_tvm(NAMES)
+    assert told == "['one', '', 'one#2', '']"
 
 
 def test_the_benchmark_leaves_raw_samples(folder):
@@ -221,17 +273,8 @@ def test_statistics_give_the_scales_that_tvm_finds_itself(folder, skipped):
         inputs |= {n: str(folder / f"{n}.npz") for n in ("calibration", "statistics")}
         outputs = {name: str(folder / f"q.{name}") for name in (*names, "coverage")}
         settings = {"precision": {**INT8, **skipped}, "target": tasks.NATIVE}
-        paths = [*relay.engine().python_path, str(relay.ROOT)]
         request = json.dumps([inputs, outputs, settings, with_statistics])
-        told = subprocess.run(
-            [sys.executable, "-c", OWN_CALIBRATION, request],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            capture_output=True,
-            text=True,
-        )
-        assert told.returncode == 0, told.stderr
-        (line,) = [line for line in told.stdout.splitlines() if line.startswith("scales")]
-        return json.loads(line.removeprefix("scales"))
+        return json.loads(_in_tvm(OWN_CALIBRATION, request).removeprefix("scales"))
 
     by_tvm = scales(False)
     assert len(by_tvm) >= 2
@@ -253,8 +296,17 @@ def test_tvm_still_asks_how_it_was_built_for_each_dimension():
         "te_compiler.libinfo = lambda: asked.append(1) or own(); "
         "import tvm; te_compiler.get_shape([tvm.tir.IntImm('int32', 3)] * 4); print(len(asked))"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(relay.engine().python_path)}
+    assert _in_tvm(code) == "4"
+
+
+def _in_tvm(code, *arguments):
+    """Run Python code where `tvm` is Relay's; return the last line that it prints."""
+    paths = [*relay.engine().python_path, str(relay.ROOT)]
     told = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
     )
-    assert told.stdout.splitlines()[-1] == "4"
+    assert told.returncode == 0, told.stderr
+    return told.stdout.splitlines()[-1]

@@ -9,7 +9,7 @@ from tvm.relay.quantize.quantize import prerequisite_optimize
 
 from bitsweep.engines import agreement
 from bitsweep.engines.refusal import asking_tvm
-from bitsweep.engines.relay import INPUT, ir, target
+from bitsweep.engines.relay import INPUT, convolutions, ir, target
 from bitsweep.engines.relay.lowering import remember_build_settings
 
 
@@ -25,17 +25,18 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     images, expected = (reference[name][: agreement.IMAGES] for name in ("input", "output"))
     scripted = torch.jit.load(inputs["torchscript"], map_location="cpu").eval()
     with asking_tvm("relay.frontend.from_pytorch"):
-        module, params = relay.frontend.from_pytorch(scripted, [(INPUT, (1, *images.shape[1:]))])
+        imported, params = relay.frontend.from_pytorch(scripted, [(INPUT, (1, *images.shape[1:]))])
     native = target.resolve(target.NATIVE)
     with (
         asking_tvm("relay.quantize.prerequisite_optimize"),
         native,
         tvm.transform.PassContext(opt_level=3),
     ):
-        module = prerequisite_optimize(module, params)
+        module = prerequisite_optimize(imported, params)
     answers = _answers(module, native, images)
     agreement.require(answers, expected, "relay.frontend.from_pytorch")
-    ir.save(module, outputs)
+    paths = {path: tensor.numpy() for path, tensor in scripted.state_dict().items()}
+    ir.save(convolutions.named(imported, params, paths, module), outputs)
 
 
 def _answers(module, for_target, images) -> np.ndarray:

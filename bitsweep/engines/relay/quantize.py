@@ -11,7 +11,7 @@ import tvm
 from tvm import relay
 
 from bitsweep.engines.refusal import asking_tvm
-from bitsweep.engines.relay import INPUT, ir, target
+from bitsweep.engines.relay import INPUT, convolutions, ir, target
 from bitsweep.engines.relay.accounting import coverage
 from bitsweep.engines.relay.lowering import remember_build_settings
 from bitsweep.engines.relay.percentile import Percentile
@@ -46,10 +46,12 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
 
 def _quantize(module, params, images, settings) -> tvm.IRModule:
     dataset = [{INPUT: image[None]} for image in images]
+    fields = qconfig_fields(settings["precision"])
+    fields["skip_conv_layers"] = convolutions.indices(module, fields["skip_conv_layers"])
     # Constant folding and calibration build for the target in scope, else for the default one.
     with target.resolve(settings["target"]), tvm.transform.PassContext(opt_level=3):
         with asking_tvm("relay.quantize.qconfig"):
-            config = relay.quantize.qconfig(**qconfig_fields(settings["precision"]))
+            config = relay.quantize.qconfig(**fields)
         with asking_tvm("relay.quantize.quantize"), config:
             return relay.quantize.quantize(module, params, dataset=dataset)
 
