@@ -68,6 +68,7 @@ rule all:
 
 onstart:
     require_room()
+    drop_rate_limit()
     print_progress()
 
 

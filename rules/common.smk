@@ -224,6 +224,17 @@ def require_room():
         raise WorkflowError(f"results cannot be written to: {error.strerror}") from None
 
 
+def drop_rate_limit():
+    """Let Snakemake start jobs without its default limit, a hundred a second, which none here nears.
+
+    For the limit's sake it looks for jobs to start once a second, and once more for each job that
+    has ended: a long run comes to spend a core on that, beside the benchmarks.
+    """
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 def print_progress():
     """From now on, a line for each experiment that is finished."""
     if CONFIG.stand_in:
