@@ -1,6 +1,8 @@
+import fcntl
+
 import pytest
 
-from tests.workflow.checkout import Checkout
+from tests.workflow.checkout import Checkout, Run
 from tests.workflow.slurm import cluster
 
 
@@ -11,10 +13,23 @@ def bare(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def sweep(tmp_path_factory):
-    """A copy with `config/test.yaml` run to its end, not to be changed, and what it printed."""
-    checkout = Checkout.of_the_repository(tmp_path_factory.mktemp("sweep") / "bit sweep")
-    return checkout, checkout.done()
+def sweep(tmp_path_factory, worker_id):
+    """A copy with `config/test.yaml` run to its end, not to be changed, and how it ended.
+
+    One process of pytest runs it, all have a copy of their own: dry runs are locked, too.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        shared = shared.parent
+    with (shared / "sweep lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        original = Checkout(shared / "sweep" / "bit sweep")
+        if not original.folder.exists():
+            made = Checkout.of_the_repository(shared / "making" / "bit sweep")
+            made.done()
+            made.folder.parent.rename(original.folder.parent)
+    checkout = original.copy(tmp_path_factory.mktemp("sweep") / "bit sweep")
+    return checkout, Run(0, checkout.path("terminal").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
