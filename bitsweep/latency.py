@@ -2,44 +2,67 @@
 
 import csv
 import json
-from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bitsweep import machine, statistics
+from bitsweep import disturbance, machine, statistics
+from bitsweep.disturbance import Disturbance
 
 
 def summarize(samples: Path | str, settings: dict[str, Any]) -> dict[str, Any]:
     """Summarise the CSV that `measurement.measure` wrote under the same settings.
 
     Returns `latency` and `baseline` (see `statistics.summarize`, milliseconds), `speedup` (see
-    `statistics.paired_speedup`), both None where no baseline was measured, and how much was run.
+    `statistics.paired_speedup`), both None where no baseline was measured, how much was run, and
+    what `disturbed` it: whether it was, the mean percentages of the CPU time, and the mean clock,
+    MHz; None where the machine does not tell.
     """
-    blocks = {name: _blocks(Path(samples), name) for name in ("candidate", "baseline")}
-    candidate, baseline = blocks["candidate"], blocks["baseline"]
+    with Path(samples).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    candidate, baseline = _blocks(rows, "candidate"), _blocks(rows, "baseline")
     runs = candidate.size // settings["inputs"]
     return {
         "inputs": settings["inputs"],
         "runs_per_input": runs,
         "runs_requested": settings["runs"],
+        "budget_seconds": settings["budget_seconds"],
         "stopped_by_budget": runs < settings["runs"],
         "latency": statistics.summarize(candidate),
         "baseline": statistics.summarize(baseline) if baseline.size else None,
         "speedup": statistics.paired_speedup(baseline, candidate) if baseline.size else None,
+        **_surroundings(rows),
     }
 
 
-def _blocks(samples: Path, module: str) -> np.ndarray:
+def _blocks(rows: Sequence[dict[str, str]], module: str) -> np.ndarray:
     """The samples of one module, milliseconds, of shape (blocks, runs per block)."""
-    blocks = defaultdict(list)
-    with samples.open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["module"] == module:
-                blocks[row["round"], row["input"]].append(float(row["milliseconds"]))
+    blocks: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if row["module"] == module:
+            block = blocks.setdefault((row["round"], row["input"]), [])
+            block.append(float(row["milliseconds"]))
     return np.array(list(blocks.values()))
+
+
+def _surroundings(rows: Sequence[dict[str, str]]) -> dict[str, Any]:
+    rounds = {row["round"]: row for row in rows}.values()
+    found = [
+        Disturbance(float(row["steal"]), float(row["others"])) for row in rounds if row["steal"]
+    ]
+    return {
+        "disturbed": disturbance.is_disturbed(found),
+        "steal_percent": _mean([100 * one.steal for one in found]),
+        "others_percent": _mean([100 * one.others for one in found]),
+        "cpu_mhz": _mean([float(row["mhz"]) for row in rounds if row["mhz"]]),
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def write(
@@ -48,26 +71,23 @@ def write(
     *,
     threads: int,
     start: datetime,
-    load_before: list[float],
+    load_before: float,
 ) -> None:
     """Write `latency`, JSON, from `samples`: `summarize`'s figures and the machine's state.
 
-    `threads` is how many the module ran with, `load_before` the machine's load at the `start`.
-    Times are ISO 8601, UTC; from start to end nothing else was timed on the machine.
+    `threads` is how many the module ran with, `load_before` the machine's mean number of runnable
+    processes over the minute before the `start`. Times are ISO 8601, UTC; from start to end
+    nothing else of the workflow ran on the machine.
     """
-    figures = summarize(outputs["samples"], settings)
-    described = machine.describe()
-    load_after = described.pop("load_average")
     Path(outputs["latency"]).write_text(
         json.dumps(
             {
-                **figures,
+                **summarize(outputs["samples"], settings),
                 "threads": threads,
                 "start": start.isoformat(),
                 "end": datetime.now(UTC).isoformat(),
-                "machine": described,
+                "machine": machine.describe(),
                 "load_before": load_before,
-                "load_after": load_after,
             },
             indent=2,
         )

@@ -22,7 +22,7 @@ class CpuInfo:
 
 
 def describe() -> dict[str, object]:
-    """Return this machine's CPU, cores, load, memory in bytes and software, safe in JSON.
+    """Return this machine's CPU, cores, memory in bytes and software, safe in JSON.
 
     `node` is its name, in Slurm that of the node, whose `partition` the job was sent to.
     """
@@ -34,16 +34,10 @@ def describe() -> dict[str, object]:
         "cpu_flags": sorted(cpu.flags),
         "cores_allowed": cores_allowed(),
         "cores_online": os.cpu_count() or 1,
-        "load_average": load_average(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "platform": platform.platform(),
         "python": platform.python_version(),
     }
-
-
-def load_average() -> list[float]:
-    """Return the mean number of runnable processes over the last 1, 5 and 15 minutes."""
-    return list(os.getloadavg())
 
 
 def read_cpuinfo(path: Path | str = CPUINFO) -> CpuInfo:

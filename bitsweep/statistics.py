@@ -1,31 +1,28 @@
 """Latency statistics: medians with bootstrap intervals that respect how the samples were taken.
 
-Samples are milliseconds in an array of shape (blocks, runs). A block is a run of consecutive
-evaluations of one module on one input; what disturbs one of them disturbs its neighbours, so the
-intervals resample whole blocks (the block bootstrap; Künsch, 1989), not single samples.
+Samples are milliseconds in an array of shape (blocks, runs), in the order taken. A block is a run
+of consecutive evaluations of one module on one input. What disturbs one block disturbs its
+neighbours, for longer or shorter, so the intervals resample stretches of neighbouring blocks
+(`bitsweep.bootstrap`), as long as the data ask for.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import bootstrap
 
-CONFIDENCE_LEVEL = 0.95
-RESAMPLES = 9999
-SEED = 0
-_VALUES_AT_ONCE = 4_000_000
+from bitsweep import bootstrap
 
 
-def summarize(samples: ArrayLike) -> dict[str, float | int]:
+def summarize(samples: ArrayLike) -> dict[str, float | int | None]:
     """Summarize latencies in milliseconds of shape (blocks, runs).
 
     Returns median, mean, standard deviation (ddof=1; 0.0 for a single sample), 90th and 99th
     percentiles and minimum over all samples, the bootstrap 95 % interval of the median, and the
-    number of samples. With one block the interval is the median itself.
+    number of samples. With fewer than `bootstrap.MINIMUM` blocks the interval's bounds are None.
 
     Raises `ValueError` for samples that are empty, not two-dimensional, not finite or not positive.
     """
     blocks = _checked(samples, "samples")
-    low, high = _median_interval(blocks)
+    low, high = bootstrap.median_interval(blocks)
     p90, p99 = np.percentile(blocks, [90, 99])
     return {
         "median_ms": float(np.median(blocks)),
@@ -40,12 +37,13 @@ def summarize(samples: ArrayLike) -> dict[str, float | int]:
     }
 
 
-def paired_speedup(baseline: ArrayLike, candidate: ArrayLike) -> dict[str, float]:
+def paired_speedup(baseline: ArrayLike, candidate: ArrayLike) -> dict[str, float | None]:
     """Return how many times faster the candidate is than the baseline, measured in turn.
 
     Both are milliseconds of shape (blocks, runs), block i of the one taken beside block i of the
     other. The speedup of a pair is the ratio of the medians, baseline / candidate; returned are
-    the median of these ratios and its bootstrap 95 % interval over pairs, `low` and `high`.
+    the median of these ratios and its bootstrap 95 % interval over pairs, `low` and `high`, None
+    with fewer than `bootstrap.MINIMUM` pairs.
 
     Raises `ValueError` as `summarize` does, and when the numbers of blocks differ.
     """
@@ -56,7 +54,7 @@ def paired_speedup(baseline: ArrayLike, candidate: ArrayLike) -> dict[str, float
             f"the candidate {len(candidate)}"
         )
     ratios = np.median(baseline, axis=1) / np.median(candidate, axis=1)
-    low, high = _median_interval(ratios[:, np.newaxis])
+    low, high = bootstrap.median_interval(ratios[:, np.newaxis])
     return {"median": float(np.median(ratios)), "low": low, "high": high}
 
 
@@ -71,30 +69,3 @@ def _checked(samples: ArrayLike, name: str) -> NDArray[np.float64]:
     if not (blocks > 0).all():
         raise ValueError(f"{name} must be positive")
     return blocks
-
-
-def _median_interval(blocks: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the median over all values of `blocks`.
-
-    `blocks` has shape (blocks, runs); whole rows are resampled. The interval always holds the
-    median, to which it collapses for a single block.
-    """
-    median = float(np.median(blocks))
-    if len(blocks) == 1:
-        return median, median
-
-    def median_of_blocks(rows: NDArray[np.intp], axis: int = -1) -> NDArray[np.float64]:
-        values = blocks[np.moveaxis(rows, axis, -1)]
-        return np.median(values, axis=(-2, -1))
-
-    interval = bootstrap(
-        (np.arange(len(blocks)),),
-        median_of_blocks,
-        n_resamples=RESAMPLES,
-        batch=max(1, min(RESAMPLES, _VALUES_AT_ONCE // blocks.size)),
-        vectorized=True,
-        confidence_level=CONFIDENCE_LEVEL,
-        method="percentile",
-        random_state=np.random.default_rng(SEED),
-    ).confidence_interval
-    return min(float(interval.low), median), max(float(interval.high), median)

@@ -3,6 +3,8 @@
 import pandas as pd
 from tabulate import tabulate
 
+from bitsweep.bootstrap import MINIMUM
+from bitsweep.disturbance import OF_CPU_TIME, OF_ROUNDS
 from bitsweep.tables import check, experiment_name, failures, place, warnings
 
 _UNTRAINED = "untrained weights: seeded initialisation; accuracy has no meaning, agreement does"
@@ -15,7 +17,7 @@ def markdown(summary: pd.DataFrame) -> str:
     for model, of_model in summary.groupby("model", sort=False):
         parts += [f"## {model}", _about(of_model)]
         for (engine, target), group in of_model.groupby(["engine", "target"], sort=False):
-            parts += [f"### {model}, {engine}, {target}", _table(group)]
+            parts += [f"### {model}, {engine}, {target}", _table(group), *surroundings(group)]
     return "\n\n".join([*parts, _failures(summary), _measured(summary)]) + "\n"
 
 
@@ -35,7 +37,35 @@ def terminal(summary: pd.DataFrame) -> str:
         for _, row in summary.iterrows()
     ]
     align = ["left", "left", *["right"] * 6]
-    return tabulate(rows, "keys", "simple", colalign=align, disable_numparse=True)
+    table = tabulate(rows, "keys", "simple", colalign=align, disable_numparse=True)
+    return "\n\n".join([table, *surroundings(summary)])
+
+
+def surroundings(rows: pd.DataFrame) -> list[str]:
+    """Return a sentence for each machine that latencies of these rows were taken on, and how."""
+    sentences = []
+    measured = rows.dropna(subset=["latency_median_ms"])
+    for (cpu, node, threads), group in measured.groupby(
+        ["cpu_model", "node", "threads"], sort=False, dropna=False
+    ):
+        told = [
+            f"Timed on {_cpu(cpu)}" + ("" if pd.isna(node) else f" ({node})"),
+            f"{threads} threads",
+            f"{_range(group['budget_seconds'], ' s')} each",
+            f"load before {_range(group['load_before'])}",
+        ]
+        if group["others_percent"].notna().any():
+            others, steal = (_range(group[f"{name}_percent"], "%") for name in ("others", "steal"))
+            told.append(f"other processes {others} and stolen {steal} of the CPU time")
+        if group["cpu_mhz"].notna().any():
+            told.append(f"clock {_range(group['cpu_mhz'], ' MHz')}")
+        share = "" if len(group) == len(measured) else f" ({len(group)} of {len(measured)})"
+        sentences.append(", ".join(told) + f"{share}.")
+    return sentences
+
+
+def _cpu(model: object) -> str:
+    return "an unnamed CPU" if pd.isna(model) else str(model)
 
 
 def _verdict(summary: pd.DataFrame) -> str:
@@ -63,6 +93,8 @@ def _about(of_model: pd.DataFrame) -> str:
 
 
 def _table(group: pd.DataFrame) -> str:
+    measured = group[group["latency_median_ms"].notna()]
+    several = measured["cpu_model"].nunique(dropna=False) > 1
     rows = [
         {
             "precision": row["precision"],
@@ -76,7 +108,7 @@ def _table(group: pd.DataFrame) -> str:
             "in integers": _figure(row["integer_macs_percent"] / 100, ".1%"),
             "module, MB": _figure(row["module_size_bytes"] / 1e6, "#.3g"),
             "of float32": _figure(row["size_vs_float32"], ".2f"),
-            "note": _note(row),
+            "note": _note(row, several),
         }
         for _, row in group.iterrows()
     ]
@@ -96,19 +128,25 @@ def _figure(value: object, form: str) -> str:
 
 
 def _interval(row: pd.Series, median: str, low: str, form: str) -> str:
-    """Return `median [low, high]` of a figure whose bounds are columns too."""
+    """Return `median [low, high]` of a figure whose bounds, which may miss, are columns too."""
     if pd.isna(row[median]):
         return ""
+    if pd.isna(row[low]):
+        return _figure(row[median], form)
     bounds = (_figure(row[name], form) for name in (low, low.replace("low", "high")))
     return f"{_figure(row[median], form)} [{', '.join(bounds)}]"
 
 
-def _note(row: pd.Series) -> str:
+def _note(row: pd.Series, several_cpus: bool) -> str:
     notes = {
         "degenerate": "degenerate: the output no longer depends on the input",
         "exact": "exact: the same outputs as PyTorch",
+        "disturbed": "disturbed: others used the CPUs while it was timed",
     }
-    return "; ".join(text for name, text in notes.items() if _is(row[name]))
+    told = [text for name, text in notes.items() if _is(row[name])]
+    if several_cpus and not pd.isna(row["latency_median_ms"]):
+        told.append(f"on {_cpu(row['cpu_model'])}")
+    return "; ".join(told)
 
 
 def _is(flag: object) -> bool:
@@ -150,14 +188,11 @@ def _measured(summary: pd.DataFrame) -> str:
         "multiplications that quantization brought to integers.",
     ]
     measured = summary.dropna(subset=["latency_median_ms"])
-    for (cpu, threads), group in measured.groupby(
-        ["cpu_model", "threads"], sort=False, dropna=False
-    ):
+    for cpu, group in measured.groupby("cpu_model", sort=False, dropna=False):
         short = int(group["stopped_by_budget"].sum())
-        where = "an unnamed CPU" if pd.isna(cpu) else cpu
         compiled = " and ".join(map(_code, group["compiled_for"].dropna().unique()))
         lines += [
-            f"- Latency on {where}, {threads} threads, compiled for {compiled or 'it'}: "
+            f"- Latency on {_cpu(cpu)}, compiled for {compiled or 'it'}: "
             f"{_range(group['runs'])} timed runs per experiment over "
             f"{_range(group['inputs'])} inputs, of which the median and its 95% interval"
             + (f"; {short} of {len(group)} stopped early at their time budget." if short else "."),
@@ -167,6 +202,10 @@ def _measured(summary: pd.DataFrame) -> str:
     lines += [
         "- Speed-up: the float32 module's median over the experiment's, both timed in turn in one "
         "process; above 1 the experiment is the faster.",
+        "- No interval: too few blocks of runs to tell how far neighbours depend on each other "
+        f"({MINIMUM} are needed). Disturbed: in more than {OF_ROUNDS:.0%} of its rounds other "
+        f"processes and the hypervisor had more than {OF_CPU_TIME:.0%} of the CPU time, in the "
+        "first measurement and in a second.",
         "- Agreement: the share of images for which the module and PyTorch answer the same. "
         "SQNR: PyTorch's output power over that of the difference.",
         "- Module: the size of `module.so`, weights included; of float32: its ratio to the "
@@ -175,6 +214,6 @@ def _measured(summary: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _range(values: pd.Series) -> str:
-    low, high = values.min(), values.max()
-    return f"{low}" if low == high else f"{low} to {high}"
+def _range(values: pd.Series, unit: str = "") -> str:
+    low, high = (f"{value:.1f}".removesuffix(".0") for value in (values.min(), values.max()))
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"

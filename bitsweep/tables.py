@@ -15,6 +15,18 @@ KEYS = ("model", "engine", "target", "precision")
 
 _SIZES = ("ir", "params", "llvm_ir", "assembly", "objects")
 
+# What a latency was measured under, by name in `latency.json` and in the summary.
+_SURROUNDINGS = {
+    "budget_seconds": "Float64",
+    "stopped_by_budget": "boolean",
+    "disturbed": "boolean",
+    "steal_percent": "Float64",
+    "others_percent": "Float64",
+    "load_before": "Float64",
+    "cpu_mhz": "Float64",
+    "threads": "Int64",
+}
+
 # Columns by name, in order, with the nullable dtype that survives CSV and Parquet.
 _COLUMNS: dict[str, str] = {
     "model": "string",
@@ -45,8 +57,7 @@ _COLUMNS: dict[str, str] = {
     "speedup_high": "Float64",
     "inputs": "Int64",
     "runs": "Int64",
-    "stopped_by_budget": "boolean",
-    "threads": "Int64",
+    **_SURROUNDINGS,
     "cpu_model": "string",
     "node": "string",
     "partition": "string",
@@ -135,15 +146,15 @@ def one_line(row: pd.Series) -> str:
         told.append(f"SQNR {row['sqnr_db']:z.1f} dB")
     if "module_size_bytes" in row:
         told.append(f"{row['module_size_bytes'] / 1e6:#.3g} MB")
-    if row.get("degenerate", False):
-        told.append("degenerate")
+    told += [name for name in ("degenerate", "disturbed") if row.get(name, False)]
     return f"{name} ok: " + ", ".join(told) if told else f"{name} ok"
 
 
 def warnings(summary: pd.DataFrame) -> list[str]:
-    """Return a sentence for each model whose latencies stand side by side but cannot be compared.
+    """Return sentences on latencies of a model that stand side by side but cannot be compared.
 
-    Those of different CPU models; speed-ups are paired, each on one machine.
+    Those of different CPU models, where speed-ups can be, which are paired, each on one machine,
+    and those taken while others used the CPUs.
     """
     sentences = []
     for model, group in summary.dropna(subset=["latency_median_ms"]).groupby("model", sort=False):
@@ -153,6 +164,15 @@ def warnings(summary: pd.DataFrame) -> list[str]:
             sentences.append(
                 f"latencies of {model} are from different CPU models: {counts}; compare "
                 "speed-ups only, or have all benchmarks on one type of node"
+            )
+        disturbed = group[group["disturbed"].fillna(False)]
+        if len(disturbed):
+            names = ", ".join(
+                "/".join(row[key] for key in KEYS[1:]) for _, row in disturbed.iterrows()
+            )
+            sentences.append(
+                f"latencies of {model} were taken while others used the CPUs: {names}; have them "
+                "measured again on a quiet machine"
             )
     return sentences
 
@@ -268,8 +288,7 @@ def _latency(payload: dict) -> dict[str, object]:
         "speedup_high": speedup.get("high"),
         "inputs": payload["inputs"],
         "runs": payload["inputs"] * payload["runs_per_input"],
-        "stopped_by_budget": payload["stopped_by_budget"],
-        "threads": payload["threads"],
+        **{name: payload[name] for name in _SURROUNDINGS},
         **{name: payload["machine"][name] for name in ("cpu_model", "node", "partition")},
     }
 

@@ -1,10 +1,11 @@
+import os
 from datetime import UTC, datetime
 
 from bitsweep import latency, machine, rule_stage
 from bitsweep.script import script
 
 with script(snakemake):
-    start, load_before = datetime.now(UTC), machine.load_average()
+    start, load_before = datetime.now(UTC), os.getloadavg()[0]
     rule_stage.run(
         snakemake,
         "benchmark",

@@ -1,16 +1,28 @@
 """Latency: the median with its 95% interval, and the speed-up against float32, by precision."""
 
+import itertools
+
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from bitsweep.plots import style
+
+_MARKERS = "osD^vPX"  # by CPU model
 
 
 @style.styled
 def draw(summary: pd.DataFrame) -> Figure:
-    """Return the plot: a panel per model with its own scale in ms, engines in colours."""
+    """Return the plot: a panel per model with its own scale in ms, engines in colours.
+
+    A hollow marker is a latency that was disturbed. Where there are several CPU models, the marker
+    tells which, and the line at float32's median is left out where it would be another's.
+    """
     found = style.panels(summary)
     colours = style.engine_colours(summary)
+    markers = _markers(summary)
     drawing, axes = style.figure(found, width=7.2)
     for panel, (ax,) in zip(found, axes, strict=True):
         style.beside_titles(ax, "median", "speed-up [95% interval]")
@@ -18,33 +30,77 @@ def draw(summary: pd.DataFrame) -> Figure:
             if row["latency_median_ms"] is pd.NA:
                 style.mark_missing(ax, slot, row, panel, "benchmark")
                 continue
-            median, low, high = (row[f"latency_{name}_ms"] for name in ("median", "low", "high"))
             colour = colours[row["engine"]]
-            ax.hlines(slot, 0, median, color=colour, linewidth=1.2, alpha=0.45, zorder=2)
-            ax.errorbar(
-                median,
-                slot,
-                xerr=[[median - low], [high - median]],
-                fmt="o",
-                markersize=5,
-                capsize=3,
-                elinewidth=1.3,
-                color=colour,
-                ecolor=style.INK,
-                zorder=3,
-            )
+            _mark(ax, slot, row, colour, markers[_cpu(row)])
             style.beside(ax, slot, *_figures(row))
-            if row["precision"] == "float32":
-                style.reference(ax, median, colour)
+            if row["precision"] == "float32" and _is_of_one_cpu(panel.rows, row["engine"]):
+                style.reference(ax, row["latency_median_ms"], colour)
         style.scale_from_zero(ax, panel.rows["latency_median_ms"])
         ax.set_xlabel("latency of one image (ms, less is better)")
-    style.legend(drawing, colours, [style.line_entry("median of float32")])
+    # The names of CPUs are long.
+    columns = 2 if len(markers) > 1 else None
+    style.legend(drawing, colours, _entries(summary, markers), columns)
     return drawing
+
+
+def _mark(ax: Axes, slot: float, row: pd.Series, colour: object, marker: str) -> None:
+    median, low, high = (row[f"latency_{name}_ms"] for name in ("median", "low", "high"))
+    ax.hlines(slot, 0, median, color=colour, linewidth=1.2, alpha=0.45, zorder=2)
+    ax.errorbar(
+        median,
+        slot,
+        xerr=None if low is pd.NA else [[median - low], [high - median]],
+        fmt=marker,
+        markersize=5,
+        markerfacecolor="white" if _is_disturbed(row) else colour,
+        capsize=3,
+        elinewidth=1.3,
+        color=colour,
+        ecolor=style.INK,
+        zorder=3,
+    )
 
 
 def _figures(row: pd.Series) -> tuple[str, str]:
     median = f"{row['latency_median_ms']:#.3g}".rstrip(".") + " ms"
     if row["speedup_vs_float32"] is pd.NA:
         return median, ""
-    low, high = row["speedup_low"], row["speedup_high"]
-    return median, f"{row['speedup_vs_float32']:.2f}× [{low:.2f}, {high:.2f}]"
+    speedup = f"{row['speedup_vs_float32']:.2f}×"
+    if row["speedup_low"] is pd.NA:
+        return median, speedup
+    return median, f"{speedup} [{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]"
+
+
+def _markers(summary: pd.DataFrame) -> dict[str, str]:
+    """Return the marker of each CPU model that latencies are from."""
+    measured = summary.dropna(subset=["latency_median_ms"])
+    cpus = dict.fromkeys(_cpu(row) for _, row in measured.iterrows())
+    return dict(zip(cpus, itertools.cycle(_MARKERS)))
+
+
+def _cpu(row: pd.Series) -> str:
+    return "an unnamed CPU" if row["cpu_model"] is pd.NA else row["cpu_model"]
+
+
+def _is_of_one_cpu(rows: pd.DataFrame, engine: str) -> bool:
+    measured = rows[(rows["engine"] == engine) & rows["latency_median_ms"].notna()]
+    return measured["cpu_model"].nunique(dropna=False) == 1
+
+
+def _is_disturbed(row: pd.Series) -> bool:
+    return row["disturbed"] is not pd.NA and bool(row["disturbed"])
+
+
+def _entries(summary: pd.DataFrame, markers: dict[str, str]) -> list[Artist]:
+    """Return the entries of the legend beside those of the engines."""
+    entries: list[Artist] = [style.line_entry("median of float32")]
+    if summary["disturbed"].fillna(False).any():
+        entries.append(_entry("o", "white", "disturbed"))
+    if len(markers) > 1:
+        entries += [_entry(marker, style.GREY, cpu) for cpu, marker in markers.items()]
+    return entries
+
+
+def _entry(marker: str, face: str, label: str) -> Line2D:
+    line = {"color": style.GREY, "linestyle": "", "markersize": 5}
+    return Line2D([], [], marker=marker, markerfacecolor=face, label=label, **line)

@@ -192,14 +192,18 @@ def _latency(experiment: Experiment) -> dict:
         "inputs": 20,
         "runs_per_input": 18,
         "runs_requested": 30,
+        "budget_seconds": 30,
         "stopped_by_budget": True,
+        "disturbed": False,
+        "steal_percent": 0.0,
+        "others_percent": 1.5,
+        "cpu_mhz": 2600.0,
         "threads": 2,
         "latency": block(median),
         "baseline": block(float32) if paired else None,
         "speedup": {"median": ratio, "low": ratio * 0.97, "high": ratio * 1.02} if paired else None,
         "machine": {"cpu_model": "AMD EPYC 9B14", "node": "n1", "partition": None},
-        "load_before": [0.1, 0.2, 0.1],
-        "load_after": [2.0, 1.1, 0.4],
+        "load_before": 0.4,
     }
 
 

@@ -1,15 +1,15 @@
-"""Figures from samples as `measurement.measure` writes them, against numpy and scipy."""
+"""Figures from samples as `measurement.measure` writes them, against numpy."""
 
 import json
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
 
-from bitsweep import latency, machine, measurement, statistics
+from bitsweep import bootstrap, disturbance, latency, machine, measurement
+from bitsweep.disturbance import Disturbance
 
-SETTINGS = {"inputs": 4, "runs": 6, "warmup": 0, "budget_seconds": 1e9, "seed": 0}
+SETTINGS = {"inputs": 4, "runs": 9, "warmup": 0, "budget_seconds": 1e9, "seed": 0}
 BLOCK = 3
 
 
@@ -27,11 +27,18 @@ class Module:
 
 
 def drawn(seed, median):
-    """Latencies in blocks (2 rounds x 4 inputs, 3 runs), skewed as real ones are."""
-    return median * np.random.default_rng(seed).lognormal(0, 0.1, (8, BLOCK))
+    """Latencies in blocks (3 rounds x 4 inputs, 3 runs), skewed as real ones are."""
+    return median * np.random.default_rng(seed).lognormal(0, 0.1, (12, BLOCK))
 
 
 CANDIDATE, BASELINE = drawn(0, 2.0), drawn(1, 3.0)
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    """No test depends on what else this machine does."""
+    monkeypatch.setattr(disturbance, "counters", lambda: None)
+    monkeypatch.setattr(disturbance, "frequency_mhz", lambda: None)
 
 
 def sampled(folder, candidate=CANDIDATE, baseline=BASELINE, **settings):
@@ -46,21 +53,10 @@ def sampled(folder, candidate=CANDIDATE, baseline=BASELINE, **settings):
     return path
 
 
-def interval(blocks):
-    return bootstrap(
-        (np.arange(len(blocks)),),
-        lambda rows: np.median(blocks[rows]),
-        method="percentile",
-        n_resamples=statistics.RESAMPLES,
-        vectorized=False,
-        random_state=np.random.default_rng(statistics.SEED),
-    ).confidence_interval
-
-
 @pytest.mark.parametrize(("name", "blocks"), [("latency", CANDIDATE), ("baseline", BASELINE)])
 def test_figures_of_each_module_are_those_of_its_samples(tmp_path, name, blocks):
     figures = latency.summarize(sampled(tmp_path), SETTINGS)[name]
-    low, high = interval(blocks)
+    low, high = bootstrap.median_interval(blocks)
     assert figures == pytest.approx(
         {
             "median_ms": np.median(blocks),
@@ -71,21 +67,21 @@ def test_figures_of_each_module_are_those_of_its_samples(tmp_path, name, blocks)
             "median_low_ms": low,
             "median_high_ms": high,
             "minimum_ms": blocks.min(),
-            "samples": 24,
+            "samples": 36,
         }
     )
 
 
 def test_the_speedup_is_over_blocks_taken_side_by_side(tmp_path):
     ratios = np.median(BASELINE, axis=1) / np.median(CANDIDATE, axis=1)
-    low, high = interval(ratios)
+    low, high = bootstrap.median_interval(ratios[:, None])
     assert latency.summarize(sampled(tmp_path), SETTINGS)["speedup"] == pytest.approx(
         {"median": np.median(ratios), "low": low, "high": high}
     )
 
 
 def test_a_drift_that_both_modules_share_leaves_the_speedup_exact(tmp_path):
-    drift = np.linspace(1, 5, 8)[:, None]
+    drift = np.linspace(1, 5, 12)[:, None]
     path = sampled(tmp_path, 2.0 * drift * np.ones(BLOCK), 3.0 * drift * np.ones(BLOCK))
     speedup = latency.summarize(path, SETTINGS)["speedup"]
     assert speedup == pytest.approx({"median": 1.5, "low": 1.5, "high": 1.5})
@@ -95,10 +91,10 @@ def test_without_a_baseline_there_is_no_speedup(tmp_path):
     figures = latency.summarize(sampled(tmp_path, baseline=None), SETTINGS)
     assert figures["baseline"] is None
     assert figures["speedup"] is None
-    assert figures["latency"]["samples"] == 24
+    assert figures["latency"]["samples"] == 36
 
 
-@pytest.mark.parametrize(("requested", "stopped"), [(6, False), (9, True)])
+@pytest.mark.parametrize(("requested", "stopped"), [(9, False), (12, True)])
 def test_it_tells_how_much_was_run_and_whether_the_budget_stopped_it(tmp_path, requested, stopped):
     figures = latency.summarize(sampled(tmp_path), SETTINGS | {"runs": requested})
     told = {
@@ -107,19 +103,18 @@ def test_it_tells_how_much_was_run_and_whether_the_budget_stopped_it(tmp_path, r
     }
     assert told == {
         "inputs": 4,
-        "runs_per_input": 6,
+        "runs_per_input": 9,
         "runs_requested": requested,
         "stopped_by_budget": stopped,
     }
 
 
 def test_what_is_written_has_the_figures_and_the_state_of_the_machine(tmp_path, monkeypatch):
-    described = {"cpu_model": "A CPU", "load_average": [3.0, 2.0, 1.0]}
-    monkeypatch.setattr(machine, "describe", lambda: dict(described))
+    monkeypatch.setattr(machine, "describe", lambda: {"cpu_model": "A CPU"})
     samples, written = sampled(tmp_path), tmp_path / "latency.json"
     outputs = {"samples": str(samples), "latency": str(written)}
     start = datetime.now(UTC)
-    latency.write(outputs, SETTINGS, threads=2, start=start, load_before=[0.5, 0.4, 0.3])
+    latency.write(outputs, SETTINGS, threads=2, start=start, load_before=0.5)
     payload = json.loads(written.read_text())
     end = datetime.fromisoformat(payload.pop("end"))
     assert start <= end <= datetime.now(UTC)
@@ -128,6 +123,37 @@ def test_what_is_written_has_the_figures_and_the_state_of_the_machine(tmp_path, 
         "threads": 2,
         "start": start.isoformat(),
         "machine": {"cpu_model": "A CPU"},
-        "load_before": [0.5, 0.4, 0.3],
-        "load_after": [3.0, 2.0, 1.0],
+        "load_before": 0.5,
     }
+
+
+@pytest.mark.parametrize(
+    ("others", "disturbed"), [([0.0, 0.03, 0.03], False), ([0.0, 0.0, 0.6], True)]
+)
+def test_it_tells_what_else_the_machine_did(tmp_path, monkeypatch, others, disturbed):
+    rounds = iter([Disturbance(0.01, share) for share in 2 * others])
+    monkeypatch.setattr(disturbance, "between", lambda *_: next(rounds))
+    mhz = iter(2 * [2000.0, 2100.0, 2500.0])
+    monkeypatch.setattr(disturbance, "frequency_mhz", lambda: next(mhz))
+    twice = 2 if disturbed else 1
+    path = sampled(tmp_path, np.tile(CANDIDATE, (twice, 1)), np.tile(BASELINE, (twice, 1)))
+    figures = latency.summarize(path, SETTINGS)
+    assert figures["disturbed"] is disturbed
+    assert figures["steal_percent"] == pytest.approx(1)
+    assert figures["others_percent"] == pytest.approx(100 * np.mean(others))
+    assert figures["cpu_mhz"] == 2200
+    assert figures["latency"]["samples"] == 36
+
+
+def test_a_machine_that_tells_nothing_is_not_said_to_be_quiet(tmp_path):
+    figures = latency.summarize(sampled(tmp_path), SETTINGS)
+    names = ("disturbed", "steal_percent", "others_percent", "cpu_mhz")
+    assert [figures[name] for name in names] == [None] * 4
+
+
+def test_too_few_blocks_have_no_interval(tmp_path):
+    path = sampled(tmp_path, CANDIDATE[:8], BASELINE[:8], runs=6)
+    figures = latency.summarize(path, SETTINGS | {"runs": 6})
+    assert figures["latency"]["median_ms"] == np.median(CANDIDATE[:8])
+    assert figures["latency"]["median_low_ms"] is figures["latency"]["median_high_ms"] is None
+    assert figures["speedup"]["low"] is figures["speedup"]["high"] is None

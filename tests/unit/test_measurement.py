@@ -8,9 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitsweep import measurement
+from bitsweep import disturbance, measurement
+from bitsweep.disturbance import Counters
 
 SETTINGS = {"inputs": 2, "runs": 6, "warmup": 1, "budget_seconds": 1e9, "seed": 0}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet():
+    """No test depends on what else this machine does."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(disturbance, "counters", lambda: None)
+        yield
 
 
 class Clock:
@@ -152,3 +161,65 @@ def test_rounds_are_whole_and_within_the_budget_but_for_the_first(
     assert spent == modules * warmup + len(rows)
     assert len(sizes) == 1 or spent <= budget
     assert len(rows) == modules * inputs * runs or spent + in_round > budget
+
+
+def machine_of(monkeypatch, clock, calls, others_by_round, inputs=2, cpus=4):
+    """Let other processes have these shares of the CPU time of each round, and the module all else.
+
+    A round is told by the blocks that were timed, of two modules on each input.
+    """
+    busy = 0.0
+    last = [None]
+
+    def counters():
+        nonlocal busy
+        blocks = sum(1 for _, runs, _ in calls if runs == 3)
+        if last[0] is not None and blocks > last[0][0]:
+            number = blocks // (2 * inputs) - 1
+            busy += others_by_round[number] * cpus * (clock.seconds - last[0][1])
+        last[0] = (blocks, clock.seconds)
+        return Counters(clock.seconds, cpus, busy, 0.0, 0.0)
+
+    monkeypatch.setattr(disturbance, "counters", counters)
+
+
+def measured_beside(folder, monkeypatch, others_by_round):
+    calls, clock = [], Clock(monkeypatch)
+    machine_of(monkeypatch, clock, calls, others_by_round)
+    modules = [Module(name, calls, clock) for name in ("candidate", "baseline")]
+    measurement.measure(*modules, (3, 4), SETTINGS | {"runs": 15}, folder / "samples.csv")
+    with (folder / "samples.csv").open(newline="") as file:
+        return calls, list(csv.DictReader(file))
+
+
+ROUNDS_OF_ONE = 5  # 15 runs in blocks of three
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [
+        ([0.2, 0, 0, 0, 0], None, 0),  # a fifth of the rounds: not too many
+        ([0.2, 0.2, 0, 0, 0], [0, 0, 0, 0, 0], 1),
+        ([0.2, 0.2, 0, 0, 0], [0.9, 0.9, 0.9, 0, 0], 0),
+        ([0.2, 0.2, 0, 0, 0], [0.9, 0.9, 0, 0, 0], 0),
+    ],
+)
+def test_what_was_disturbed_is_measured_once_more(tmp_path, monkeypatch, first, second, kept):
+    calls, rows = measured_beside(tmp_path, monkeypatch, [*first, *(second or [])])
+    attempts = 1 if second is None else 2
+    assert sum(runs == 3 for _, runs, _ in calls) == attempts * ROUNDS_OF_ONE * 4
+    assert [runs for _, runs, _ in calls].count(1) == 2 * attempts  # warm-up
+    others = {int(row["round"]): float(row["others"]) for row in rows}
+    expected = [first, second][kept]
+    # A round is 12 s; less than a tick a CPU, 10 ms, is not told.
+    assert [others[number] for number in range(ROUNDS_OF_ONE)] == pytest.approx(expected, abs=1e-3)
+    taken = [float(row["milliseconds"]) for row in rows if row["module"] == "candidate"]
+    warm = 1 + kept * (ROUNDS_OF_ONE * 6 + 1)
+    assert taken == [run + 0.5 for run in range(warm, warm + ROUNDS_OF_ONE * 6)]
+
+
+def test_a_machine_that_tells_nothing_leaves_its_columns_empty(tmp_path, monkeypatch):
+    monkeypatch.setattr(disturbance, "frequency_mhz", lambda: None)
+    _, rows = measured(tmp_path, monkeypatch)
+    assert tuple(rows[0]) == measurement.COLUMNS
+    assert {(row["steal"], row["others"], row["mhz"]) for row in rows} == {("", "", "")}

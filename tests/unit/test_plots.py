@@ -1,6 +1,7 @@
 import re
 import textwrap
 
+import pandas as pd
 import pytest
 from matplotlib.text import Text
 
@@ -157,6 +158,53 @@ def test_speedup_and_size_ratio_are_annotated(tmp_path):
     summary = synthetic.summarise(tmp_path, synthetic.sweep(["resnet50"]))
     assert "0.63× [0.61, 0.64]" in _texts(plots.PLOTS["latency"](summary))
     assert "0.27×" in _texts(plots.PLOTS["size"](summary))
+
+
+def _markers(figure):
+    """The markers of the medians of a plot of latencies, in order: their shape and their face."""
+    lines = [
+        line for ax in figure.axes for line in ax.get_lines() if line.get_label() == "_nolegend_"
+    ]
+    return [
+        (line.get_marker(), line.get_markerfacecolor() == "white")
+        for line in lines
+        if line.get_marker() in "osD^vPX"
+    ]
+
+
+def test_a_disturbed_latency_is_hollow(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"]))
+    quiet = plots.PLOTS["latency"](summary)
+    assert "disturbed" not in _texts(quiet)
+    assert _markers(quiet) == [("o", False)] * 5
+    summary.loc[summary["precision"] == "int8", "disturbed"] = True
+    figure = plots.PLOTS["latency"](summary)
+    assert "disturbed" in _texts(figure)
+    assert _markers(figure) == [("o", False), ("o", True), *[("o", False)] * 3]
+
+
+def test_latencies_of_several_cpus_are_told_apart(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep())
+    assert "AMD EPYC 9B14" not in _texts(plots.PLOTS["latency"](summary))
+    ours = (summary["model"] == "digits") & (summary["precision"] == "int8")
+    summary.loc[ours, "cpu_model"] = pd.NA
+    figure = plots.PLOTS["latency"](summary)
+    texts = _texts(figure)
+    assert "AMD EPYC 9B14" in texts and "an unnamed CPU" in texts
+    shapes = [shape for shape, _ in _markers(figure)]
+    assert shapes == ["o"] * 6 + ["s"] + ["o"] * 3
+    dashed = [
+        [line for line in ax.get_lines() if line.get_linestyle() == "--"] for ax in figure.axes
+    ]
+    assert [len(lines) for lines in dashed] == [1, 0]
+
+
+def test_a_figure_without_an_interval_is_drawn_without(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["resnet50"]))
+    bounds = ["latency_low_ms", "latency_high_ms", "speedup_low", "speedup_high"]
+    summary[bounds] = pd.NA
+    texts = _texts(plots.PLOTS["latency"](summary))
+    assert "0.63×" in texts and "75.3 ms" in texts
 
 
 def test_a_stage_that_failed_singly_hides_only_its_own_figures(tmp_path):

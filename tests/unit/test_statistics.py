@@ -1,4 +1,4 @@
-"""Latency statistics against scipy on known samples, and the laws they must keep."""
+"""Latency statistics on known samples, and the laws they must keep."""
 
 import math
 import warnings
@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from scipy.stats import bootstrap
 
-from bitsweep import statistics
+from bitsweep.bootstrap import MINIMUM, median_interval
 from bitsweep.statistics import paired_speedup, summarize
 
 samples = arrays(
@@ -18,7 +17,12 @@ samples = arrays(
     array_shapes(min_dims=2, max_dims=2, max_side=6),
     elements=st.floats(1e-3, 1e4),
 )
-few = settings(max_examples=40)
+long_enough = arrays(
+    np.float64,
+    st.tuples(st.integers(MINIMUM, 30), st.integers(1, 3)),
+    elements=st.floats(1e-3, 1e4),
+)
+few = settings(max_examples=40, deadline=None)
 
 
 @pytest.fixture(autouse=True)
@@ -26,16 +30,6 @@ def no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
-
-
-def scipy_interval(values):
-    return bootstrap(
-        (values,),
-        np.median,
-        method="percentile",
-        n_resamples=statistics.RESAMPLES,
-        random_state=np.random.default_rng(statistics.SEED),
-    ).confidence_interval
 
 
 def test_known_samples():
@@ -47,42 +41,20 @@ def test_known_samples():
     assert summary["p99_ms"] == pytest.approx(8.8)
     assert summary["minimum_ms"] == 1.0
     assert summary["samples"] == 6
-    assert (summary["median_low_ms"], summary["median_high_ms"]) == (2.0, 5.0)
 
 
-@pytest.mark.parametrize("count", [2, 7, 50])
-def test_one_run_per_block_is_scipys_bootstrap(count):
-    values = np.random.default_rng(count).lognormal(size=count)
-    summary, expected = summarize(values[:, np.newaxis]), scipy_interval(values)
-    assert summary["median_low_ms"] == expected.low
-    assert summary["median_high_ms"] == expected.high
-
-
-def test_speedup_is_scipys_bootstrap_of_the_ratios():
+def test_the_intervals_are_those_of_the_blocks_and_of_the_ratios():
     rng = np.random.default_rng(3)
-    baseline, candidate = rng.lognormal(size=(9, 4)), rng.lognormal(size=(9, 3))
+    baseline, candidate = rng.lognormal(size=(19, 4)), rng.lognormal(size=(19, 3))
     ratios = np.median(baseline, axis=1) / np.median(candidate, axis=1)
-    expected = scipy_interval(ratios)
+    summary = summarize(candidate)
+    assert (summary["median_low_ms"], summary["median_high_ms"]) == median_interval(candidate)
+    low, high = median_interval(ratios[:, np.newaxis])
     assert paired_speedup(baseline, candidate) == {
         "median": np.median(ratios),
-        "low": expected.low,
-        "high": expected.high,
+        "low": low,
+        "high": high,
     }
-
-
-def test_whole_blocks_are_resampled():
-    block_effect = np.random.default_rng(0).lognormal(size=(12, 1))
-    correlated = summarize(np.tile(block_effect, (1, 50)))
-    alone = summarize(block_effect)
-    assert correlated["median_high_ms"] == alone["median_high_ms"]
-    assert correlated["median_low_ms"] == alone["median_low_ms"]
-
-
-def test_many_samples_are_resampled_in_batches(monkeypatch):
-    values = np.random.default_rng(1).lognormal(size=(8, 5))
-    at_once = summarize(values)
-    monkeypatch.setattr(statistics, "_VALUES_AT_ONCE", 40_000)
-    assert summarize(values) == pytest.approx(at_once, rel=0.1)
 
 
 def test_a_single_sample_and_a_single_block():
@@ -92,14 +64,12 @@ def test_a_single_sample_and_a_single_block():
         "std_ms": 0.0,
         "p90_ms": 2.0,
         "p99_ms": 2.0,
-        "median_low_ms": 2.0,
-        "median_high_ms": 2.0,
+        "median_low_ms": None,
+        "median_high_ms": None,
         "minimum_ms": 2.0,
         "samples": 1,
     }
-    block = summarize([[1.0, 2.0, 6.0]])
-    assert block["median_low_ms"] == block["median_ms"] == block["median_high_ms"] == 2.0
-    assert paired_speedup([[4.0, 6.0]], [[2.0]]) == {"median": 2.5, "low": 2.5, "high": 2.5}
+    assert paired_speedup([[4.0, 6.0]], [[2.0]]) == {"median": 2.5, "low": None, "high": None}
 
 
 @pytest.mark.parametrize(
@@ -130,7 +100,7 @@ def test_blocks_must_pair_up():
 
 
 @few
-@given(samples)
+@given(long_enough)
 def test_order_of_the_figures(values):
     summary = summarize(values)
     assert summary["median_low_ms"] <= summary["median_ms"] <= summary["median_high_ms"]
@@ -144,24 +114,19 @@ def test_order_of_the_figures(values):
 @given(samples, st.sampled_from([0.25, 4.0, 1024.0]))
 def test_figures_scale_with_the_samples(values, factor):
     scaled, summary = summarize(values * factor), summarize(values)
-    for name in summary.keys() - {"samples"}:
-        assert scaled[name] == pytest.approx(summary[name] * factor)
+    for name, value in summary.items():
+        expected = value if name == "samples" or value is None else value * factor
+        assert scaled[name] == pytest.approx(expected)
 
 
 @few
-@given(samples)
+@given(long_enough)
 def test_a_module_is_as_fast_as_itself(values):
     assert paired_speedup(values, values) == {"median": 1.0, "low": 1.0, "high": 1.0}
 
 
 @few
-@given(samples, st.sampled_from([0.5, 2.0, 8.0]))
+@given(long_enough, st.sampled_from([0.5, 2.0, 8.0]))
 def test_a_module_sped_up_by_a_factor(values, factor):
     speedup = paired_speedup(values, values / factor)
     assert speedup == pytest.approx({"median": factor, "low": factor, "high": factor})
-
-
-@few
-@given(samples)
-def test_repeatable(values):
-    assert summarize(values) == summarize(values)

@@ -52,9 +52,52 @@ def test_bits_and_what_runs_in_integers_are_told(told):
 
 
 def test_how_it_was_measured(told):
-    assert "Latency on AMD EPYC 9B14, 2 threads, compiled for `x86_64-linux-gnu znver4`" in told
+    assert "Latency on AMD EPYC 9B14, compiled for `x86_64-linux-gnu znver4`" in told
     assert "360 timed runs per experiment over 20 inputs" in told
     assert "20 of 20 stopped early" in told
+
+
+TIMED = (
+    "Timed on AMD EPYC 9B14 (n1), 2 threads, 30 s each, load before 0.4, other processes 1.5% and "
+    "stolen 0% of the CPU time, clock 2600 MHz"
+)
+
+
+def test_every_table_names_its_machine_budget_and_load(told, tmp_path):
+    tables = told.split("\n### ")[1:]
+    assert len(tables) == 4
+    assert all(f"\n\n{TIMED}.\n" in table for table in tables)
+    summary = synthetic.summarise(tmp_path / "more", synthetic.sweep(["digits"]))
+    assert terminal(summary).endswith(f"\n\n{TIMED}.")
+    summary[["steal_percent", "others_percent", "cpu_mhz"]] = None
+    summary["load_before"] = range(len(summary))
+    assert terminal(summary).endswith(
+        "\n\nTimed on AMD EPYC 9B14 (n1), 2 threads, 30 s each, load before 0 to 6."
+    )
+
+
+def test_latencies_of_several_cpus_are_told_apart_in_one_table(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"]))
+    summary.loc[summary["precision"] == "int8", "cpu_model"] = "Intel Xeon"
+    told = markdown(summary)
+    assert f"{TIMED} (4 of 5)." in told
+    assert f"{TIMED.replace('AMD EPYC 9B14', 'Intel Xeon')} (1 of 5)." in told
+    rows = {line.split("|")[1].strip(): line for line in told.splitlines() if "| ok" in line}
+    for precision, row in rows.items():
+        cpu = "Intel Xeon" if precision == "int8" else "AMD EPYC 9B14"
+        assert row.rstrip(" |").endswith(f"on {cpu}")
+
+
+def test_disturbed_latencies_and_those_without_an_interval_are_noted(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"], precisions=["int8"]))
+    assert "disturbed: others" not in markdown(summary)
+    summary["disturbed"] = True
+    bounds = ["latency_low_ms", "latency_high_ms", "speedup_low", "speedup_high"]
+    summary[bounds] = None
+    (row,) = (line for line in markdown(summary).splitlines() if line.startswith("| int8"))
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[4:6] == ["0.1506", "0.63"]
+    assert "disturbed: others used the CPUs while it was timed" in cells
 
 
 def test_figures_that_cannot_be_compared_are_warned_of(tmp_path, told):
@@ -81,9 +124,10 @@ def test_a_sweep_that_failed_altogether(tmp_path):
 
 def test_the_terminal_has_a_row_for_each_experiment(tmp_path):
     told = terminal(synthetic.summarise(tmp_path, synthetic.sweep(["digits"])))
-    rows = {line.split()[0]: line.split()[1:] for line in told.splitlines()[2:]}
+    table, _ = told.split("\n\n")
+    rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()[2:]}
     assert list(rows) == [f"digits/relay/cpu/{name}" for name in synthetic.PRECISIONS]
     assert rows["digits/relay/cpu/int4"] == ["failed@compile"]
     assert rows["digits/relay/cpu/int8"][:3] == ["ok", "0.1506", "0.63"]
     assert rows["digits/relay/cpu/int1"][0] == "degenerate"
-    assert max(map(len, told.splitlines())) <= 120
+    assert max(map(len, table.splitlines())) <= 120

@@ -206,3 +206,35 @@ def test_latencies_of_different_cpus_are_warned_of(summary):
         sentence
     )
     assert "Intel Xeon (1); compare speed-ups only" in sentence
+
+
+def test_what_a_latency_was_measured_under_is_told(summary):
+    names = ["budget_seconds", "disturbed", "steal_percent", "others_percent", "load_before"]
+    assert _row(summary, "int8")[[*names, "cpu_mhz"]].tolist() == [30, False, 0, 1.5, 0.4, 2600]
+    assert _row(summary, "int2")[names].isna().all()
+
+
+def test_a_figure_without_an_interval_and_a_machine_that_told_nothing(tmp_path, monkeypatch):
+    latency = synthetic._latency
+
+    def bare(experiment):
+        payload = latency(experiment)
+        payload["latency"] |= {"median_low_ms": None, "median_high_ms": None}
+        payload["speedup"] = {"median": 0.5, "low": None, "high": None}
+        return payload | dict.fromkeys(("disturbed", "steal_percent", "others_percent", "cpu_mhz"))
+
+    monkeypatch.setattr(synthetic, "_latency", bare)
+    row = synthetic.summarise(tmp_path, synthetic.sweep(["digits"], precisions=["int8"])).iloc[0]
+    assert row["speedup_vs_float32"] == 0.5 and row["latency_median_ms"] > 0
+    assert row[["latency_low_ms", "latency_high_ms", "speedup_low", "speedup_high"]].isna().all()
+    assert row[["disturbed", "steal_percent", "others_percent", "cpu_mhz"]].isna().all()
+
+
+def test_disturbed_latencies_are_warned_of(summary):
+    disturbed = (summary["model"] == "digits") & (summary["precision"] == "int8")
+    summary.loc[disturbed, "disturbed"] = True
+    summary.loc[summary["latency_median_ms"].isna(), "disturbed"] = pd.NA
+    (sentence,) = tables.warnings(summary)
+    assert sentence.startswith("latencies of digits were taken while others used the CPUs: ")
+    assert ": relay/cpu/int8, relax/cpu/int8;" in sentence
+    assert tables.one_line(summary[disturbed].iloc[0]).endswith(", disturbed")
