@@ -80,7 +80,18 @@ def test_no_text_leaves_the_figure(draw, tmp_path):
     names = ["resnet50", "digits", "mobilenet_v3_large", "convnext_tiny"]
     failing = {**synthetic.TYPICAL, "int1": [("evaluate", LONG), ("inspect", LONG)]}
     summary = synthetic.summarise(tmp_path, synthetic.sweep(names, ["relay", "relax"]), failing)
-    figure = draw(summary)
+    _assert_texts_within(draw(summary))
+
+
+def test_no_text_leaves_the_figure_with_the_names_of_several_cpus(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(engines=["relay", "relax"]))
+    for index, model in enumerate(("8481C CPU @ 2.70GHz", "8259CL CPU @ 2.50GHz")):
+        summary.loc[index, "cpu_model"] = f"Intel(R) Xeon(R) Platinum {model}"
+    summary.loc[0, "disturbed"] = True
+    _assert_texts_within(plots.PLOTS["latency"](summary))
+
+
+def _assert_texts_within(figure):
     figure.draw_without_rendering()
     width, height = figure.canvas.get_width_height()
     # A tick's label is not drawn beyond the limits of its axis.

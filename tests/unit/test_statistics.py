@@ -130,3 +130,9 @@ def test_a_module_is_as_fast_as_itself(values):
 def test_a_module_sped_up_by_a_factor(values, factor):
     speedup = paired_speedup(values, values / factor)
     assert speedup == pytest.approx({"median": factor, "low": factor, "high": factor})
+
+
+@few
+@given(long_enough)
+def test_repeatable(values):
+    assert summarize(values) == summarize(values)
