@@ -50,12 +50,14 @@ class Artifact(_Record):
 class Failure(_Record):
     """Which part failed, and how.
 
-    `kind` is `exception` (raised inside TVM), `crash` (ended by a signal), `timeout` or `memory`;
-    `type` the exception's or signal's name; `function`, `file` and `line` the place in TVM's
-    source, or the TVM function under way where no source is known; `log` the full log's path.
+    `kind` is `exception` (raised inside TVM), `refused` (by this project's own quantizer, or for
+    want of a layer that the precision names), `crash` (ended by a signal, or by LLVM), `timeout` or
+    `memory`; `type` the exception's or signal's name; `function`, `file` and `line` the place in
+    TVM's source, or the function under way where no source is known, None where none was; `log`
+    the full log's path.
     """
 
-    kind: Literal["exception", "crash", "timeout", "memory"]
+    kind: Literal["exception", "refused", "crash", "timeout", "memory"]
     type: str
     message: str
     function: str | None = None

@@ -1,4 +1,4 @@
-"""Tell what TVM raises from what is wrong with us."""
+"""Tell what TVM raises, and what our quantizer refuses, from what is wrong with us."""
 
 import os
 import time
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import bitsweep
+from bitsweep.relax.errors import NotQuantizable
 
 _PACKAGE = Path(bitsweep.__file__).parent
 _CPP = (".cc", ".h", ".cpp", ".pyx", ".pxi")  # as the frames of tvm-ffi's tracebacks are named
@@ -20,7 +21,7 @@ seconds_in_tvm: Counter[str] = Counter()
 
 
 class Refused(Exception):
-    """TVM would not do what it was asked: an outcome of the experiment, not an error of ours."""
+    """TVM or our quantizer would not do what it was asked: an outcome, not an error of ours."""
 
     def __init__(self, function: str, kind: str, type_name: str, text: str):
         super().__init__(text)
@@ -50,16 +51,18 @@ def asking_tvm(function: str) -> Iterator[None]:
     """Turn an exception raised inside the block, a call of TVM's `function`, into `Refused`.
 
     Errors of the operating system (a full disk, a missing compiler) pass through: they say nothing
-    about the experiment. So does what our own code raised, which TVM may call or which calls it.
-    The function's name is noted in a file, which survives a crash.
+    about the experiment. So does what our own code raised, which TVM may call or which calls it,
+    but for what our quantizer refuses. Inside the block, the function's name is in a file, which
+    survives a crash.
     """
-    if path := os.environ.get(UNDER_WAY):
-        Path(path).write_text(function, encoding="utf-8")
+    _note(function)
     start = time.monotonic()
     try:
         yield
     except OSError:
         raise
+    except NotQuantizable as error:
+        raise Refused(function, "refused", type(error).__name__, str(error)) from error
     except MemoryError as error:
         raise Refused(function, "memory", "MemoryError", str(error) or "out of memory") from error
     except Exception as error:
@@ -68,3 +71,9 @@ def asking_tvm(function: str) -> Iterator[None]:
         raise Refused(function, "exception", type(error).__name__, str(error)) from error
     finally:
         seconds_in_tvm[function] += time.monotonic() - start
+        _note("")
+
+
+def _note(function: str) -> None:
+    if path := os.environ.get(UNDER_WAY):
+        Path(path).write_text(function, encoding="utf-8")

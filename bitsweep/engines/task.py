@@ -1,4 +1,4 @@
-"""Run one task of an engine in a child process, and tell TVM's failures from ours."""
+"""Run one task of an engine in a child process, and tell its outcomes from errors of ours."""
 
 import json
 import os
@@ -42,7 +42,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Ended:
-    """A task that ended: with a failure of TVM's, or None; peak memory of its largest process."""
+    """A task that ended: with a failure, or None; peak memory of its largest process."""
 
     failure: Failure | None
     peak_rss_bytes: int
@@ -62,8 +62,8 @@ def run(
     """Run `bitsweep.engines.{engine}.{task}` in a process whose `tvm` is the engine's.
 
     `inputs` and `outputs` are paths by name; the outputs are to be written by the task. Raises
-    `UserError` when the process failed for a reason that is not TVM's: its own exception, a signal
-    sent from outside, or a full file system.
+    `UserError` when the process failed for a reason that is neither TVM's nor a refusal: its own
+    exception, an end of its own, a signal sent from outside, or a full file system.
     """
     log = Path(log)
     with staging_directory(log) as directory:
@@ -89,7 +89,7 @@ def run(
             log=log,
             limits=limits,
         )
-        function = under_way.read_text(encoding="utf-8") if under_way.exists() else None
+        function = (under_way.exists() and under_way.read_text(encoding="utf-8")) or None
         with log.open("rb") as file:
             file.seek(log_start)
             printed = file.read().decode(errors="replace")
@@ -116,7 +116,10 @@ def run(
                 f"(out of the machine's memory, or cancelled); see {log}"
             )
         else:
-            raise UserError(f"{task} of engine {engine.name} did not start; see {log}")
+            raise UserError(
+                f"{task} of engine {engine.name} did not start, or ended outside TVM's functions "
+                f"with exit status {ending.returncode}; see {log}"
+            )
     return Ended(failure, ending.peak_rss_bytes)
 
 
@@ -166,5 +169,6 @@ def _violent(
         # LLVM and the C++ runtime say why they abort on a line of their own.
         told = [line for line in printed.splitlines() if _SAYS_WHY.search(line)]
         kind, type_name = "crash", ending.signal or f"exit status {ending.returncode}"
-        message = told[-1].strip() if told else f"the process ended with {type_name}"
+        where = "" if function else " outside TVM's functions"
+        message = told[-1].strip() if told else f"the process ended with {type_name}{where}"
     return Failure(kind=kind, type=type_name, message=message, function=function, log=log)

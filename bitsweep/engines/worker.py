@@ -1,7 +1,7 @@
 """The process in which an engine's task runs: `python -m bitsweep.engines.worker REQUEST REPLY`.
 
 REQUEST is a JSON file with `engine`, `task`, `inputs`, `outputs`, `settings`, and the process that
-asks as `parent`. REPLY says how the task ended: `refused` tells what TVM refused, `broke` an error
+asks as `parent`. REPLY says how the task ended: `refused` tells what was refused, `broke` an error
 of ours, both null where all went well; `seconds_in_tvm` tells how long TVM's functions took.
 Without a REPLY the process was ended: by a signal, or by LLVM, which may call `exit`, or by itself,
 with `os.EX_IOERR`, because it could not write REPLY or its output.
@@ -64,7 +64,7 @@ def main(request_path: str, reply_path: str) -> None:
             "type": refusal.type_name,
             "function": refusal.function,
             "message": refusal.text,
-            "raised_by_tvm": refusal.__cause__ is not None,
+            "raised_by_tvm": refusal.kind != "refused" and refusal.__cause__ is not None,
         }
     except Exception as error:
         traceback.print_exc()

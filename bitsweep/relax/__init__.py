@@ -11,6 +11,7 @@ settings are read where no TVM is.
 import importlib
 
 from bitsweep.relax.config import PRESETS, QConfig
+from bitsweep.relax.errors import NotQuantizable
 
 _HOMES = {
     "canonicalise": "bitsweep.relax.transform.canonicalise",
@@ -21,7 +22,7 @@ _HOMES = {
     "sensitivity": "bitsweep.relax.layerwise",
 }
 
-__all__ = ["PRESETS", "QConfig", *_HOMES]
+__all__ = ["PRESETS", "NotQuantizable", "QConfig", *_HOMES]
 
 
 def __getattr__(name: str):

@@ -9,10 +9,13 @@ from tvm import relax
 from tvm.relax.analysis import post_order_visit
 
 from bitsweep.relax import op
+from bitsweep.relax.errors import NotQuantizable
 
 
 def main_of(mod: tvm.IRModule, weights: Collection[str] = ()) -> relax.Function:
-    """The function `main`; `ValueError` unless it is a line of bindings of its inputs alone.
+    """The function `main`; `ValueError` unless it is there and takes images alone.
+
+    Raises `NotQuantizable` where it has control flow, and is no line of bindings.
 
     Of its parameters, `weights` names those that are weights.
     """
@@ -29,7 +32,7 @@ def main_of(mod: tvm.IRModule, weights: Collection[str] = ()) -> relax.Function:
         if not isinstance(binding, relax.VarBinding) or isinstance(
             binding.value, relax.If | relax.Function
         ):
-            raise ValueError(f"main has control flow at {binding.var.name}; inline it first")
+            raise NotQuantizable(f"main has control flow at {binding.var.name}; inline it first")
     return function
 
 

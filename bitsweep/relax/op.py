@@ -16,6 +16,8 @@ import tvm
 import tvm_ffi
 from tvm import relax
 
+from bitsweep.relax.errors import NotQuantizable
+
 FLOAT_MAX = float(np.finfo(np.float32).max)
 NO_CLIP = (-FLOAT_MAX, FLOAT_MAX)
 
@@ -31,11 +33,11 @@ def _register(name: str, arguments: Sequence[str], infer) -> None:
 
 
 def shape_of(expr: relax.Expr) -> tuple[int, ...]:
-    """The static shape of a tensor; `ValueError` where it is not static."""
+    """The static shape of a tensor; `NotQuantizable` where it is not static."""
     try:
         return tuple(int(extent) for extent in expr.ty.shape)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{expr}: its shape is not static") from error
+        raise NotQuantizable(f"{expr}: its shape is not static") from error
 
 
 def attributes(call: relax.Expr) -> dict:

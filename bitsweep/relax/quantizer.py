@@ -31,9 +31,9 @@ def quantize(
     but by the rounding of float sums. `statistics` are `observe`'s of this module on these data,
     which every configuration shares; without them they are gathered here.
 
-    Raises `ValueError` for calibration data that is empty, not finite or of another shape; for a
-    module that has nothing to quantize; for a skipped layer that it does not have; and where 32
-    bits do not hold an accumulator.
+    Raises `ValueError` for calibration data that is empty, not finite or of another shape, and of
+    its kinds `NotQuantizable` for a module that has nothing to quantize; for a skipped layer that
+    it does not have; and where 32 bits do not hold an accumulator.
     """
     return pack(realise(simulate(mod, config, calibration_data, target, statistics)))
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from bitsweep.relax.errors import NotQuantizable
+
 MOST_SHIFT = 62
 _MULTIPLIER_BITS = 31
 
@@ -12,12 +14,14 @@ def multiplier_and_shift(*factors: np.ndarray) -> tuple[list[np.ndarray], np.nda
     Factors are non-negative or negative reals of one shape; those at one place share their shift,
     of 1 to 62, the largest that leaves every multiplier less than 2^31 in magnitude. Then products
     with 32-bit accumulators, added up with products of 8-bit values, fit into 64 bits. Raises
-    `ValueError` for a factor that is not finite or of 2^30 or more.
+    `NotQuantizable` for a factor that is not finite or of 2^30 or more.
     """
     factors = [np.asarray(factor, dtype=np.float64) for factor in factors]
     largest = np.max(np.abs(factors), axis=0)
     if not np.all(np.isfinite(largest)) or np.any(largest >= 2.0 ** (_MULTIPLIER_BITS - 1)):
-        raise ValueError(f"a factor of {np.max(largest):g} cannot be expressed: allowed is < 2^30")
+        raise NotQuantizable(
+            f"a factor of {np.max(largest):g} cannot be expressed: allowed is < 2^30"
+        )
     # largest = mantissa · 2^exponent with a mantissa in [0.5, 1).
     _, exponent = np.frexp(largest)
     shift = np.clip(_MULTIPLIER_BITS - exponent, 1, MOST_SHIFT)

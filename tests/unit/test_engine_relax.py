@@ -1,6 +1,7 @@
 """The tasks of the Relax engine, and how they fail, in real TVM processes on a small network."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -124,9 +125,41 @@ def test_layers_are_named_as_in_pytorch(folder):
         assert f'"name": "{name}"' in text or f'"name":"{name}"' in text or f'name="{name}"' in text
 
 
-def test_a_layer_that_is_not_there_is_the_users_to_mend(folder):
-    with pytest.raises(UserError, match=r"quantize of engine relax broke: ValueError: .*'stem9'"):
-        RELAX.quantize(folder, {"skip_layers": ["stem9"]})
+def refused(failure, function, told):
+    assert (failure.kind, failure.type) == ("refused", "NotQuantizable")
+    assert (failure.function, failure.file, failure.line) == (function, None, None)
+    assert re.fullmatch(told, failure.message)
+
+
+def test_what_our_quantizer_refuses_is_an_outcome(folder):
+    failure = RELAX.quantize(folder, {"skip_layers": ["stem9"]}).failure
+    told = r"skip_layers: no layer is called 'stem9'; near it: stem\.0"
+    refused(failure, "bitsweep.relax.quantize", told)
+    names = ("stem.0", "body", "head")
+    failure = RELAX.quantize(folder, {"skip_layers": names}).failure
+    told = "the module has nothing to quantize: every layer is skipped"
+    refused(failure, "bitsweep.relax.quantize", told)
+
+
+def test_what_sensitivity_refuses_is_an_outcome(folder):
+    inputs = {name: f"imported.{name}" for name in ("ir", "params")}
+    inputs |= {name: f"{name}.npz" for name in ("calibration", "reference", "statistics")}
+    failure = RELAX.run(
+        "sensitivity",
+        folder,
+        inputs=inputs,
+        outputs={"layers": "layers.json"},
+        precision={"skip_layers": ["tail"]},
+        images=2,
+    ).failure
+    refused(failure, "bitsweep.relax.sensitivity", "skip_layers: no layer is called 'tail'; .*")
+
+
+def test_an_error_of_ours_is_no_outcome(folder):
+    calibration = np.load(folder / "calibration.npz")["input"]
+    np.savez(folder / "calibration.npz", input=calibration[:0])
+    with pytest.raises(UserError, match="quantize of engine relax broke: ValueError: the calib"):
+        RELAX.quantize(folder, W8A8)
 
 
 def test_the_probe_records_what_the_environment_has(tmp_path):

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 import bitsweep
-from bitsweep.engines.refusal import Refused, asking_tvm
+from bitsweep.engines.refusal import UNDER_WAY, Refused, asking_tvm
+from bitsweep.relax import NotQuantizable
 
 HERE = Path(bitsweep.__file__).parent
 
@@ -56,10 +58,18 @@ def test_what_tvms_cpp_raises_below_our_quantizer_is_a_refusal(ours):
         asked(ours("inner()", inner=cpp))
 
 
+def test_what_our_quantizer_refuses_is_a_refusal_of_its_kind(ours):
+    with pytest.raises(Refused) as caught:
+        asked(ours("raise NotQuantizable('no layer')", NotQuantizable=NotQuantizable))
+    refused = caught.value
+    assert (refused.kind, refused.text) == ("refused", "no layer")
+    assert (refused.function, refused.type_name) == ("tvm.f", "NotQuantizable")
+
+
 def test_an_error_of_our_quantizer_is_none(tvm, ours):
-    """A mistaken setting, or a bug of ours, also where TVM calls us back."""
-    with pytest.raises(ValueError, match="no layer"):
-        asked(ours("raise ValueError('no layer')"))
+    """A bug of ours, also where TVM calls us back."""
+    with pytest.raises(ValueError, match="not calibrated"):
+        asked(ours("raise ValueError('not calibrated')"))
     with pytest.raises(KeyError):
         asked(ours("outer()", outer=tvm("inner()", inner=ours("return {}['x']"))))
 
@@ -79,6 +89,21 @@ def test_memory_that_ran_out_is_a_refusal_of_its_kind(ours):
     with pytest.raises(Refused) as caught:
         asked(ours("raise MemoryError"))
     assert caught.value.kind == "memory"
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError, OSError])
+def test_a_function_is_noted_while_it_is_under_way(tmp_path, monkeypatch, error):
+    note = tmp_path / "under way"
+    monkeypatch.setenv(UNDER_WAY, str(note))
+
+    def call():
+        assert note.read_text() == "tvm.f"
+        if error:
+            raise error
+
+    with pytest.raises((Refused, RuntimeError, OSError)) if error else nullcontext():
+        asked(call)
+    assert note.read_text() == ""
 
 
 def test_only_engines_and_the_quantizer_import_tvm():

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from bitsweep import sensitivity, tables
 from tests.workflow.checkout import DIGITS
 
 INT8 = "results/digits/relay/cpu/int8"
@@ -47,6 +48,30 @@ def test_a_crash_of_llvm_is_a_failure_of_its_kind(digits):
     assert "SSE register return with SSE disabled" in error.message
     for stage in ("export", *LAST):
         assert digits.outcome(f"{folder}/{stage}").skipped_by == "compile"
+
+
+def test_what_our_quantizer_refuses_leaves_the_tables_of_the_others(digits):
+    """Here a layer that the precision skips and the model lacks."""
+    refused = {"relax": {"skip_layers": ["stem9"]}}
+    ended = digits.done(
+        config={
+            "precisions": {"refused": refused},
+            "sweep": {**DIGITS["sweep"], "engines": ["relax"], "precisions": ["int8", "refused"]},
+            "sensitivity": {"precisions": ["refused"]},
+        }
+    )
+    told = "skip_layers: no layer is called 'stem9'; near it: stem"
+    table = tables.read_summary(digits.path("results/tables/summary.csv"))
+    assert table["state"].tolist() == ["ok", "failed"]
+    (failure,) = tables.failures(table).to_dict("records")
+    assert failure["precision"] == failure["kind"] == "refused"
+    assert failure["stage"] == "quantize"
+    assert failure["message"].startswith(told)
+    layers = sensitivity.read(digits.path("results/tables/sensitivity.csv"))
+    assert layers["error"].str.contains(told, regex=False).tolist() == [True]
+    assert f"digits/relax/cpu/refused failed@quantize: bitsweep.relax.quantize: {told}" in (
+        ended.output
+    )
 
 
 def test_a_damaged_artifact_stops_the_stage_that_reads_it(digits):

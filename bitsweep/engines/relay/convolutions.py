@@ -9,6 +9,8 @@ import numpy as np
 import tvm
 from tvm import relay
 
+from bitsweep.relax.errors import NotQuantizable
+
 _NAMES = "convolutions"  # the module's attribute
 
 
@@ -38,7 +40,7 @@ def named(
 
 
 def indices(module: tvm.IRModule, skipped: Sequence[int | str]) -> list[int]:
-    """Return which convolutions are meant, by number or name; `ValueError` for one not there."""
+    """Return which convolutions are meant, by number or name; `NotQuantizable` for none."""
     attributes = module.attrs or {}
     names = [str(name) for name in attributes[_NAMES]] if _NAMES in attributes else []
     names += [""] * (len(_convolutions(module)) - len(names))
@@ -47,7 +49,7 @@ def indices(module: tvm.IRModule, skipped: Sequence[int | str]) -> list[int]:
         index = names.index(layer) if layer and layer in names else layer
         # The first is left out by default, also where there is none.
         if index != 0 and index not in range(len(names)):
-            raise ValueError(
+            raise NotQuantizable(
                 f"skip_conv_layers: there is no convolution {layer}: {_known(layer, names)}"
             )
         found.append(index)

@@ -47,10 +47,10 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
 def _quantize(module, params, images, settings) -> tvm.IRModule:
     dataset = [{INPUT: image[None]} for image in images]
     fields = qconfig_fields(settings["precision"])
-    fields["skip_conv_layers"] = convolutions.indices(module, fields["skip_conv_layers"])
     # Constant folding and calibration build for the target in scope, else for the default one.
     with target.resolve(settings["target"]), tvm.transform.PassContext(opt_level=3):
         with asking_tvm("relay.quantize.qconfig"):
+            fields["skip_conv_layers"] = convolutions.indices(module, fields["skip_conv_layers"])
             config = relay.quantize.qconfig(**fields)
         with asking_tvm("relay.quantize.quantize"), config:
             return relay.quantize.quantize(module, params, dataset=dataset)

@@ -15,6 +15,7 @@ from tvm import relax
 
 from bitsweep.relax import elementwise, graph, op
 from bitsweep.relax.config import QConfig
+from bitsweep.relax.errors import NotQuantizable
 
 MOVES = (
     "relax.nn.max_pool2d",
@@ -32,7 +33,7 @@ _BATCH_NORM_BITS = 8
 
 
 def annotate(mod: tvm.IRModule, config: QConfig) -> tvm.IRModule:
-    """Mark a canonical module; `ValueError` for a skipped layer that it does not have.
+    """Mark a canonical module; `NotQuantizable` for a skipped layer that it does not have.
 
     Batch norms that no convolution precedes keep 8 bits for their weights, one a channel.
     """
@@ -56,15 +57,15 @@ def layer_bits(
     ]
     names = [layer.attrs["name"] for layer in layers]
     if not names:
-        raise ValueError("the module has nothing to quantize: no convolution, no dense layer")
+        raise NotQuantizable("the module has nothing to quantize: no convolution, no dense layer")
     for name in config.skip_layers:
         if name in former and name not in names:
-            raise ValueError(
+            raise NotQuantizable(
                 f"skip_layers: layers are called as in PyTorch: {name!r} is {former[name]!r}"
             )
         if name not in names:
             near = difflib.get_close_matches(name, names, 3) or names[:3]
-            raise ValueError(
+            raise NotQuantizable(
                 f"skip_layers: no layer is called {name!r}; near it: {', '.join(near)}"
             )
     bits = {name: (config.weight_bits, config.activation_bits) for name in names}
@@ -78,7 +79,7 @@ def layer_bits(
     for name in config.skip_layers:
         bits.pop(name, None)
     if not bits:
-        raise ValueError("the module has nothing to quantize: every layer is skipped")
+        raise NotQuantizable("the module has nothing to quantize: every layer is skipped")
     return bits
 
 

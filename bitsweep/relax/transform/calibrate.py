@@ -8,6 +8,7 @@ from tvm import relax
 
 from bitsweep.relax import graph, op
 from bitsweep.relax.config import QConfig
+from bitsweep.relax.errors import NotQuantizable
 from bitsweep.relax.evaluator import Evaluator
 from bitsweep.relax.parameters import choose
 from bitsweep.relax.ranges import Observer
@@ -56,7 +57,7 @@ def calibrate(
 
 def _seen(statistics: Mapping[str, Observer], name: str) -> Observer:
     if name not in statistics:
-        raise ValueError(f"calibration saw a value of {name} that is not finite")
+        raise NotQuantizable(f"calibration saw a value of {name} that is not finite")
     return statistics[name]
 
 

@@ -11,6 +11,7 @@ import tvm
 from tvm import relax
 
 from bitsweep.relax import elementwise, graph, grid, op
+from bitsweep.relax.errors import NotQuantizable
 from bitsweep.relax.requantization import half_and_fraction, multiplier_and_shift
 from bitsweep.relax.transform.annotate import MOVES
 
@@ -20,7 +21,7 @@ _TINY = 1e-30
 
 
 def realise(mod: tvm.IRModule) -> tvm.IRModule:
-    """Return the module in integers; `ValueError` where an int32 accumulator could overflow."""
+    """Return the module in integers; `NotQuantizable` where an int32 accumulator could overflow."""
     return tvm.ir.IRModule({"main": _Realiser(graph.main_of(mod)).run()}, attrs=mod.attrs)
 
 
@@ -242,7 +243,7 @@ class _Realiser:
         # The most that the accumulator can hold on its way, whatever the order of its terms.
         reach = np.abs(total) + data.scale.highest * np.abs(sums).sum(axis=1)
         if reach.max() > _INT32_MAX:
-            raise ValueError(
+            raise NotQuantizable(
                 f"{call.attrs['name']}: its accumulator can reach {reach.max():.3g}, more than 32 "
                 "bits hold; give its weights or inputs fewer bits, or skip the layer"
             )

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from bitsweep.relax.errors import NotQuantizable
+
 from .descent import descend
 from .factor import Factor, add_to_diagonal
 from .feedback import round_with_feedback
@@ -49,11 +51,12 @@ def gptq(
     No channel is left with a larger error, under the damped H, than rounding to nearest with the
     scale of `by_error` gives it. Inputs that are all zero are rounded to nearest.
 
-    Raises `ValueError` for what is not finite or, without damping, not positive definite.
+    Raises `NotQuantizable` for what is not finite, `ValueError` for what, without damping, is not
+    positive definite.
     """
     weight, hessian = np.asarray(weight), np.asarray(hessian)
     if not (np.isfinite(weight).all() and np.isfinite(hessian).all()):
-        raise ValueError("weights or second moments are not finite")
+        raise NotQuantizable("weights or second moments are not finite")
     # float32 is wide enough once neither the inputs' unit nor a channel's magnitude matters.
     mean = np.diagonal(hessian, axis1=-2, axis2=-1).mean(axis=-1)
     power = mean.max() if mean.max() > 0 else 1.0

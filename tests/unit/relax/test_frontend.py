@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from tvm.relax.frontend.torch import from_exported_program
 
-from bitsweep.relax import QConfig, canonicalise, graph, op, quantize
+from bitsweep.relax import NotQuantizable, QConfig, canonicalise, graph, op, quantize
 from bitsweep.relax.frontend import parameters
 from tests.unit.relax import compiled
 
@@ -71,7 +71,7 @@ def test_what_is_computed_is_what_pytorch_computes(exported, canonical, target):
 
 
 def test_a_name_of_before_is_refused_with_the_one_of_now(canonical, target):
-    with pytest.raises(ValueError, match="called as in PyTorch: 'conv2d_1' is 'loose'"):
+    with pytest.raises(NotQuantizable, match="called as in PyTorch: 'conv2d_1' is 'loose'"):
         quantize(canonical, QConfig(skip_layers=("conv2d_1",)), IMAGES, target)
     with pytest.raises(ValueError, match=r"no layer is called 'body\.1'; near it: body\.0"):
         quantize(canonical, QConfig(skip_layers=("body.1",)), IMAGES, target)

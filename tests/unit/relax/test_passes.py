@@ -6,7 +6,7 @@ import torch
 import tvm
 from tvm import relax
 
-from bitsweep.relax import QConfig, graph, op
+from bitsweep.relax import NotQuantizable, QConfig, graph, op
 from bitsweep.relax.evaluator import Evaluator
 from bitsweep.relax.ranges import Observer
 from bitsweep.relax.requantization import multiplier_and_shift
@@ -394,7 +394,7 @@ def marks_of(mod) -> list[dict]:
 
 
 def test_a_mark_whose_tensor_was_not_finite_is_named():
-    with pytest.raises(ValueError, match="a value of lv1 that is not finite"):
+    with pytest.raises(NotQuantizable, match="a value of lv1 that is not finite"):
         calibrate(module(two_layers), NEAREST, {"lv": seen(ramp(-1, 3))})
 
 

@@ -9,7 +9,16 @@ import tvm
 from torch import nn
 from tvm import relax
 
-from bitsweep.relax import PRESETS, QConfig, coverage, graph, op, quantize, sensitivity
+from bitsweep.relax import (
+    PRESETS,
+    NotQuantizable,
+    QConfig,
+    coverage,
+    graph,
+    op,
+    quantize,
+    sensitivity,
+)
 from bitsweep.relax.ranges import Observer
 from bitsweep.relax.transform import calibrate as calibration
 from bitsweep.relax.transform.annotate import annotate
@@ -334,7 +343,9 @@ def test_an_accumulator_that_32_bits_do_not_hold_is_refused(target):
     nn.init.constant_(layer.weight, 1.0)
     images = np.ones((1, 70_000), np.float32)
     mod = torch_networks.imported(network, images)
-    with pytest.raises(ValueError, match=r"dense_0: its accumulator can reach 2\.27e\+09, more"):
+    with pytest.raises(
+        NotQuantizable, match=r"dense_0: its accumulator can reach 2\.27e\+09, more"
+    ):
         quantize(mod, NEAREST, images, target)
     fewer_bits = quantize(mod, QConfig(weight_bits=7, rounding="nearest"), images, target)
     assert outputs(fewer_bits, images, target) == pytest.approx(70_000, rel=0.01)
@@ -392,18 +403,18 @@ def test_skipped_layers_that_are_one_string_are_refused():
 
 def test_a_skipped_layer_that_there_is_not_is_refused_with_names_near_it(small, target):
     mod, images = small
-    with pytest.raises(ValueError, match="no layer is called 'conv_1'; near it: conv2d_1"):
+    with pytest.raises(NotQuantizable, match="no layer is called 'conv_1'; near it: conv2d_1"):
         quantize(mod, QConfig(skip_layers=("conv_1",)), images, target)
-    with pytest.raises(ValueError, match="'stem'; near it: conv2d_0, conv2d_1"):
+    with pytest.raises(NotQuantizable, match="'stem'; near it: conv2d_0, conv2d_1"):
         quantize(mod, QConfig(skip_layers=("stem",)), images, target)
 
 
 def test_a_network_without_layers_to_quantize_is_refused(small, target):
     mod, images = small
-    with pytest.raises(ValueError, match="nothing to quantize: every layer is skipped"):
+    with pytest.raises(NotQuantizable, match="nothing to quantize: every layer is skipped"):
         quantize(mod, QConfig(skip_layers=("conv2d_0", "conv2d_1")), images, target)
     pool = torch_networks.imported(nn.MaxPool2d(2).eval(), images)
-    with pytest.raises(ValueError, match="nothing to quantize: no convolution, no dense layer"):
+    with pytest.raises(NotQuantizable, match="nothing to quantize: no convolution, no dense layer"):
         quantize(pool, NEAREST, images, target)
 
 
