@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -12,10 +12,13 @@ import pydantic.dataclasses
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
     ValidationError,
+    WrapValidator,
+    field_validator,
     model_validator,
 )
 
@@ -35,6 +38,30 @@ STORAGE_BITS = {
     **{f"{sign}int{bits}": bits for bits in (1, 2, 4, 8, 16, 32) for sign in ("", "u")},
 }
 Storage = Literal[tuple(STORAGE_BITS)]
+
+# The operators that `relay.quantize` knows, as `_annotate.py` of TVM 0.16 registers them.
+QUANTIZABLE = (
+    "nn.contrib_conv2d_NCHWc",
+    "nn.conv2d",
+    "nn.conv1d",
+    "nn.dense",
+    "multiply",
+    "add",
+    "reshape",
+    "clip",
+    "nn.relu",
+    "strided_slice",
+    "nn.avg_pool2d",
+    "nn.batch_flatten",
+    "transpose",
+    "annotation.stop_fusion",
+    "nn.max_pool2d",
+    "nn.max_pool1d",
+    "annotation.cast_hint",
+    "concatenate",
+    "nn.global_avg_pool2d",
+    "nn.batch_matmul",
+)
 
 # Names become parts of paths, which wildcards must take apart again.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -63,6 +90,27 @@ Convolution = Annotated[
 ]
 
 
+def _is_number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, not true or false")
+    return value
+
+
+_NUMBER = BeforeValidator(_is_number)  # Python's True is a 1
+Count = Annotated[int, Field(ge=1), _NUMBER]
+Seed = Annotated[int, Field(ge=0, lt=2**32), _NUMBER]
+
+
+def _is_cores(value: Any, validated: Callable[[Any], int | str]) -> int | str:
+    try:
+        return validated(value)
+    except ValidationError:  # which has a sentence for a number, and one for native
+        raise ValueError("a number is wanted, from 1 on, or native") from None
+
+
+Cores = Annotated[Count | Literal["native"], WrapValidator(_is_cores)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -70,7 +118,7 @@ class _Section(BaseModel):
 class Number(_Section):
     """How a kind of number is represented: its bits, and the type that stores them."""
 
-    bits: Annotated[int, Field(ge=1, le=32)]
+    bits: Annotated[int, Field(ge=1, le=32), _NUMBER]
     storage: Storage
 
     @model_validator(mode="after")
@@ -94,23 +142,23 @@ class Relay(_Section):
     `bits` and `storage` are a short way to set `input` and `weight` alike.
     """
 
-    bits: Annotated[int, Field(ge=1, le=32)] | None = None
+    bits: Annotated[int, Field(ge=1, le=32), _NUMBER] | None = None
     storage: Storage | None = None
     input: Number = None  # `_spread` sees to it that these two are there
     weight: Number = None
     activation: Number = Number(bits=32, storage="int32")
     calibrate_mode: Literal["global_scale", "percentile", "kl_divergence"] = "percentile"
-    global_scale: Annotated[float, Field(gt=0)] = 8.0
+    global_scale: Annotated[float, Field(gt=0), _NUMBER] = 8.0
     weight_scale: Literal["power2", "max"] = "max"
     skip_dense_layer: bool = True
     skip_conv_layers: tuple[Convolution, ...] = (0,)
     do_simulation: bool = False
     round_for_shift: bool = True
     rounding: Literal["UPWARD", "TONEAREST"] = "UPWARD"
-    debug_enabled_ops: tuple[str, ...] | None = None
+    debug_enabled_ops: tuple[Literal[QUANTIZABLE], ...] | None = None
     # For kl_divergence. TVM's own default, -1, holds the activations of all layers at once; the
     # scales are the same.
-    calibrate_chunk_by: Annotated[int, Field(ge=-1)] = 16
+    calibrate_chunk_by: Annotated[int, Field(ge=-1), _NUMBER] = 16
     partition_conversions: Literal["disabled", "enabled", "fully_integral"] = "disabled"
 
     @model_validator(mode="before")
@@ -158,6 +206,11 @@ class Relax(QConfig):
 
     preset: Literal[tuple(PRESETS)] = None
 
+    _numbers = field_validator(
+        *(f.name for f in dataclasses.fields(QConfig) if f.type in (int, int | None, float)),
+        mode="before",
+    )(_is_number)
+
     is_calibrated: ClassVar[bool] = True
 
     @model_validator(mode="before")
@@ -203,12 +256,10 @@ class Model(_Section):
     factory: Annotated[str, Field(min_length=1)]
     weights: Annotated[str, Field(min_length=1)] = "seeded"
     data: Annotated[str, Field(min_length=1)] = "photos"
-    input_shape: tuple[
-        Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
-    ] = (3, 224, 224)
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    images: Annotated[int, Field(ge=1)] = 64
-    calibration_images: Annotated[int, Field(ge=1)] = 16
+    input_shape: tuple[Count, Count, Count] = (3, 224, 224)
+    seed: Seed = 0
+    images: Count = 64
+    calibration_images: Count = 16
 
     @property
     def weights_are_path(self) -> bool:
@@ -239,24 +290,24 @@ class Target(_Section):
     triple: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "native"
     cpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "native"
     attributes: tuple[Annotated[str, Field(pattern=r"^[+-][A-Za-z0-9_.-]+$")], ...] = ()
-    cores: Annotated[int, Field(ge=1)] | Literal["native"] = "native"
+    cores: Cores = "native"
 
 
 class Benchmark(_Section):
     """How latency is measured; `budget_seconds` bounds the measuring of one experiment."""
 
-    inputs: Annotated[int, Field(ge=1)] = 20
-    runs: Annotated[int, Field(ge=1)] = 30
-    warmup: Annotated[int, Field(ge=0)] = 3
-    budget_seconds: Annotated[float, Field(gt=0)] = 30.0
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    inputs: Count = 20
+    runs: Count = 30
+    warmup: Annotated[int, Field(ge=0), _NUMBER] = 3
+    budget_seconds: Annotated[float, Field(gt=0), _NUMBER] = 30.0
+    seed: Seed = 0
 
 
 class Limits(_Section):
     """What one TVM process may use; beyond it the stage is a failed outcome."""
 
-    seconds: Annotated[int, Field(ge=1)] = 1800
-    memory_mb: Annotated[int, Field(ge=1)] = 8192
+    seconds: Count = 1800
+    memory_mb: Count = 8192
 
 
 class Sweep(_Section):
@@ -272,7 +323,7 @@ class Sensitivity(_Section):
     """Whose layers are quantized one at a time, in Relax: precisions, and how many images."""
 
     precisions: tuple[Name, ...] = ()
-    images: Annotated[int, Field(ge=1)] = 32
+    images: Count = 32
 
 
 class Expectation(_Section):
@@ -403,9 +454,9 @@ class Config(_Section):
 def _known(key: str, name: str, allowed: Iterable[str]) -> None:
     allowed = tuple(allowed)
     if name not in allowed:
-        near = difflib.get_close_matches(name, allowed, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"{key} = {name!r} is unknown; allowed: {', '.join(allowed)}{hint}")
+        raise ValueError(
+            f"{key} = {name!r} is unknown; allowed: {', '.join(allowed)}{_hint(name, allowed)}"
+        )
 
 
 def load(raw: Mapping[str, Any]) -> Config:
@@ -449,8 +500,7 @@ def _sentence(detail: Mapping[str, Any]) -> str:
     said = detail["msg"].removeprefix("Value error, ")
     if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         allowed = _keys_at(detail["loc"][:-1])
-        near = difflib.get_close_matches(str(detail["loc"][-1]), allowed, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = _hint(detail["loc"][-1], allowed)
         return f"{key} is not a known key; allowed: {', '.join(allowed)}{hint}"
     if detail["type"] == "missing":
         return f"{key} is missing"
@@ -461,7 +511,15 @@ def _sentence(detail: Mapping[str, Any]) -> str:
     wanted = _WANTED.get(detail["type"], f"{said[0].lower()}{said[1:]}")
     if detail["type"] == "tuple_type" and key.endswith("_layers"):
         wanted = "a list of layer names is wanted"
-    return f"{key} = {detail['input']!r}: {wanted.format(**detail.get('ctx', {}))}"
+    hint = ""
+    if detail["type"] == "literal_error":
+        hint = _hint(detail["input"], re.findall(r"'([^']*)'", detail["ctx"]["expected"]))
+    return f"{key} = {detail['input']!r}: {wanted.format(**detail.get('ctx', {}))}{hint}"
+
+
+def _hint(name: Any, allowed: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), tuple(allowed), 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _keys_at(location: Iterable[str | int]) -> list[str]:

@@ -282,6 +282,46 @@ MISTAKES = {
         lambda raw: raw["expect"].append({"outcome": "failed@compiling"}),
         ["expect.3.outcome = 'failed@compiling'", "import|calibrate|quantize"],
     ),
+    "true for a number": (
+        lambda raw: raw["benchmark"].update(runs=True),
+        ["benchmark.runs = True: a number is wanted, not true or false"],
+    ),
+    "true for a number that need not be whole": (
+        lambda raw: raw["benchmark"].update(budget_seconds=True),
+        ["benchmark.budget_seconds = True: a number is wanted, not true or false"],
+    ),
+    "true in a shape": (
+        lambda raw: raw["models"]["digits"].update(input_shape=[True, 8, 8]),
+        ["models.digits.input_shape.0 = True: a number is wanted, not true or false"],
+    ),
+    "true for bits in relay": (
+        lambda raw: raw["precisions"]["int8"]["relay"].update(bits=True),
+        ["precisions.int8.relay.bits = True: a number is wanted, not true or false"],
+    ),
+    "true for bits in relax": (
+        lambda raw: raw["precisions"]["w4a8"]["relax"].update(weight_bits=True),
+        ["precisions.w4a8.relax.weight_bits = True: a number is wanted, not true or false"],
+    ),
+    "true for a choice in relax": (
+        lambda raw: raw["precisions"]["w4a8"]["relax"].update(rounding=True),
+        ["precisions.w4a8.relax.rounding = True: allowed are 'nearest', 'gptq' or 'binary'"],
+    ),
+    "true for cores": (
+        lambda raw: raw["targets"]["cpu"].update(cores=True),
+        ["config: targets.cpu.cores = True: a number is wanted, from 1 on, or native"],
+    ),
+    "no cores": (
+        lambda raw: raw["targets"]["cpu"].update(cores=0),
+        ["config: targets.cpu.cores = 0: a number is wanted, from 1 on, or native"],
+    ),
+    "mistyped operator": (
+        lambda raw: raw["precisions"]["int8"]["relay"].update(debug_enabled_ops=["nn.conv2"]),
+        [
+            "precisions.int8.relay.debug_enabled_ops.0 = 'nn.conv2': allowed are ",
+            "'nn.conv2d', 'nn.conv1d', 'nn.dense'",
+            "; did you mean nn.conv2d?",
+        ],
+    ),
     "missing sweep": (lambda raw: raw.pop("sweep"), ["sweep is missing"]),
     "not a number": (
         lambda raw: raw["benchmark"].update(budget_seconds=float("nan")),
@@ -299,6 +339,16 @@ def test_a_mistake_is_named_in_one_line(mistake):
     assert "\n" not in sentence
     for part in said:
         assert part in sentence
+
+
+def test_numbers_may_be_texts_as_snakemakes_command_line_gives_them():
+    def edit(raw):
+        raw["benchmark"].update(runs="3", budget_seconds="1e1")
+        raw["targets"]["cpu"].update(cores="2")
+
+    loaded = config.load(edited(edit))
+    assert (loaded.benchmark.runs, loaded.benchmark.budget_seconds) == (3, 10.0)
+    assert loaded.targets["cpu"].cores == 2
 
 
 def test_every_mistake_is_told_at_once():

@@ -1,5 +1,6 @@
 """The tasks of the Relay engine, and how they fail, in real TVM processes on a small network."""
 
+import ast
 import json
 import os
 import shutil
@@ -297,6 +298,14 @@ def test_tvm_still_asks_how_it_was_built_for_each_dimension():
         "import tvm; te_compiler.get_shape([tvm.tir.IntImm('int32', 3)] * 4); print(len(asked))"
     )
     assert _in_tvm(code) == "4"
+
+
+def test_the_operators_that_may_be_enabled_are_those_that_tvm_quantizes():
+    code = (
+        "from tvm import ir; import tvm.relay.quantize; names = ir.Op.list_op_names(); "
+        "print([n for n in names if ir.Op.get(n).get_attr('FQAnnotateRewrite') is not None])"
+    )
+    assert sorted(ast.literal_eval(_in_tvm(code))) == sorted(config.QUANTIZABLE)
 
 
 def _in_tvm(code, *arguments):
