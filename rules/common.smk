@@ -2,7 +2,7 @@ import re
 import sys
 from pathlib import Path
 
-from bitsweep import foresight
+from bitsweep import duplicates, foresight
 from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
 from bitsweep.engines import TRACED_FORM, targets
@@ -12,6 +12,9 @@ from bitsweep.progress import Progress
 from bitsweep.storage import shortage, try_writing
 
 try:
+    duplicates.refuse(
+        [Path(workflow.basedir, "config/config.yaml"), *workflow.overwrite_configfiles]
+    )
     CONFIG = load_config(config)
     foresight.check(CONFIG)
     targets.check(CONFIG)

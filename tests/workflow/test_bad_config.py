@@ -83,6 +83,17 @@ def test_a_bad_config_is_refused_in_a_line(bare, config, sentence):
     assert not bare.path("pwned").exists()
 
 
+def test_a_key_that_is_there_twice_is_refused_with_its_lines(bare):
+    path = bare.path("twice.yaml")
+    path.write_text("benchmark:\n  runs: 3\n  runs: 4\n")
+    ended = bare.run("-n", "--configfile", path.name)
+    path.unlink()
+    assert ended.returncode == 1
+    assert ended.output.splitlines()[-1] == (
+        f"Error: config: {path}, line 3: benchmark.runs is there already, in line 2"
+    )
+
+
 def test_an_environment_in_a_folder_with_a_space_is_refused_before_any_job(bare):
     """Its path is what Snakemake starts scripts by."""
     venv.create(bare.path(".venv"), symlinks=True, with_pip=False)

@@ -60,7 +60,7 @@ def test_what_our_quantizer_refuses_leaves_the_tables_of_the_others(digits):
             "sensitivity": {"precisions": ["refused"]},
         }
     )
-    told = "skip_layers: no layer is called 'stem9'; near it: stem"
+    told = "skip_layers: no layer is called 'stem9'; near it: "
     table = tables.read_summary(digits.path("results/tables/summary.csv"))
     assert table["state"].tolist() == ["ok", "failed"]
     (failure,) = tables.failures(table).to_dict("records")
