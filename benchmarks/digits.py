@@ -1,9 +1,10 @@
 """Accuracy of the quantized digits network: every preset, several training seeds.
 
-    python benchmarks/digits.py [SEEDS [CALIBRATION_IMAGES]]
+    python benchmarks/digits.py [SEEDS [CALIBRATION_IMAGES [PRESET ...]]]
 
-Trains one network a seed (5 seeds), quantizes each on images of its training set (64), and prints
-the top-1 accuracy on its 540 held-out images for each seed, and the mean over the seeds.
+Trains one network a seed (5 seeds), quantizes each on images of its training set (64) to each
+preset (all), and prints the top-1 accuracy on its 540 held-out images for each seed, and the mean
+over the seeds.
 """
 
 import sys
@@ -23,10 +24,10 @@ from bitsweep.config import Model
 from bitsweep.relax import PRESETS, build, canonicalise, quantize
 
 
-def main(seeds: int = 5, calibration_images: int = 64) -> None:
+def main(seeds: str = "5", calibration_images: str = "64", *presets: str) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
-    accuracy: dict[str, list[float]] = {name: [] for name in ("float32", *PRESETS)}
-    for seed in range(seeds):
+    accuracy: dict[str, list[float]] = {name: [] for name in ("float32", *(presets or PRESETS))}
+    for seed in range(int(seeds)):
         network, _ = digits.train(seed)
         images = data.load(
             Model(
@@ -35,7 +36,7 @@ def main(seeds: int = 5, calibration_images: int = 64) -> None:
                 input_shape=(1, 8, 8),
                 seed=seed,
                 images=540,
-                calibration_images=calibration_images,
+                calibration_images=int(calibration_images),
             )
         )
         example = torch.from_numpy(images.evaluation[:1].copy())
@@ -61,4 +62,4 @@ def main(seeds: int = 5, calibration_images: int = 64) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -1,9 +1,9 @@
 """What the workflow costs over the TVM calls themselves, per experiment.
 
-    python benchmarks/overhead.py [MODEL]
+    python benchmarks/overhead.py [MODEL [ENGINE ...]]
 
-Runs a model (digits) at float32 and int8 in both engines, from nothing, one job at a time, in a
-temporary directory, and prints for each engine and stage the seconds of its jobs as Snakemake
+Runs a model (digits) at float32 and int8 in the engines (both), from nothing, one job at a time, in
+a temporary directory, and prints for each engine and stage the seconds of its jobs as Snakemake
 records them (process starts, imports, hashing, checks and all), the seconds that they spent inside
 TVM's functions, and the difference.
 """
@@ -20,26 +20,35 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ENGINES = ("relay", "relax")
+PRECISIONS = ("float32", "int8")
 STAGES = ("quantize", "compile", "export", "benchmark", "evaluate", "inspect")
+# What others may write to meanwhile, or what is not needed.
+_NOT_SOURCES = shutil.ignore_patterns(
+    *(".git", ".venv", ".snakemake", ".pytest_cache", ".hypothesis", "__pycache__"),
+    *("results", "tests", "docs"),
+)
 _SPENT = re.compile(r"^seconds in TVM: (\{.*\})$", re.MULTILINE)
 
 
-def main(model: str = "digits") -> None:
+def main(model: str = "digits", *engines: str) -> None:
+    engines = engines or ENGINES
     with tempfile.TemporaryDirectory() as directory:
         sweep = Path(directory) / "sweep"
-        shutil.copytree(
-            ROOT, sweep, ignore=shutil.ignore_patterns(".git", ".venv", "results", ".snakemake")
-        )
+        shutil.copytree(ROOT, sweep, ignore=_NOT_SOURCES)
         subprocess.run(
             [
-                *(sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all"),
-                *("--config", f"sweep={{models: [{model}], precisions: [float32, int8]}}"),
-                "sensitivity={precisions: []}",
+                *(sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all", "--"),
+                *(
+                    f"results/{model}/{engine}/cpu/{precision}/{last}.json"
+                    for engine in engines
+                    for precision in PRECISIONS
+                    for last in ("benchmark", "evaluate", "inspect")
+                ),
             ],
             cwd=sweep,
             check=True,
         )
-        for engine in ENGINES:
+        for engine in engines:
             report(sweep, model, engine)
 
 

@@ -1,0 +1,51 @@
+"""Every script of `benchmarks/`, as a process, at its smallest size: it prints what it promises."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+# A script's arguments, and what it prints, in which <> is a number.
+SMALLEST = {
+    "digits": (
+        ["1", "4", "w8a8"],
+        [r"seed 0 w8a8 +<>", r"mean of 1: float32 +<>  \(<>\)", r"mean of 1: w8a8 +<>  \(<>\)"],
+    ),
+    "kernels": (
+        ["--shapes", "5", "float32", "int4"],  # the fifth is the first with a residual
+        [r"float32 .*\n(.+ <> +<> +<> +<>\n){5}all +7 +<> +<>\n", r"int4 .*\n(.+\n){5}all +7 "],
+    ),
+    "models": (
+        ["squeezenet1_1"],
+        [r"squeezenet1_1 +\d.\de-\d\d +<> +<> +<> +<> +<> +100.0 \{'nn.avg_pool2d': 1\}"],
+    ),
+    "overhead": (
+        ["digits", "relax"],
+        [r"experiment, relax\n", *(rf"\n{s} +<> +<> +<>" for s in ("quantize", "inspect", "all"))],
+    ),
+    "quantize": (
+        ["squeezenet1_1", "w8a8", "1"],
+        [r"squeezenet1_1 w8a8, 1 images: <> s, <> MiB", r"'integer_macs': <>"],
+    ),
+    "scale": (["1"], [r"\n +1 +8 +59 \| +<> +<> +<> \| +<> \| +<> +<>\n"]),
+}
+
+
+@pytest.mark.parametrize("script", sorted(FOLDER.glob("*.py")), ids=lambda script: script.stem)
+def test_a_benchmark_runs_at_its_smallest_size(script, tmp_path):
+    arguments, promised = SMALLEST[script.stem]
+    ended = subprocess.run(
+        [sys.executable, script, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "TVM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for line in promised:
+        assert re.search(line.replace("<>", r"-?[\d.]+"), ended.stdout), ended.stdout
