@@ -64,7 +64,7 @@ def _split(images: np.ndarray, settings: Model) -> Images:
 
 
 def _digits(settings: Model) -> Images:
-    split = digits.images(settings.seed)
+    split = digits.images()
     for key, wanted in (("train", settings.calibration_images), ("held_out", settings.images)):
         if len(split[key]) < wanted:
             raise UserError(f"digits has {len(split[key])} {key} images, not {wanted}")
