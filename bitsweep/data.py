@@ -10,7 +10,7 @@ from sklearn.datasets import load_sample_images
 
 from bitsweep import digits
 from bitsweep.config import Model
-from bitsweep.errors import UserError
+from bitsweep.errors import UserError, in_a_line
 from bitsweep.models import torchvision
 
 # ImageNet's, which every classifier of torchvision is trained with.
@@ -113,7 +113,7 @@ def _open(path: Path) -> Image.Image:
     except FileNotFoundError as error:
         raise UserError(f"image {path} does not exist") from error
     except Exception as error:  # decoding a damaged file may raise anything
-        raise UserError(f"image {path} cannot be read: {error}") from error
+        raise UserError(f"image {path} cannot be read: {in_a_line(error)}") from error
 
 
 def _centred(photo: Image.Image, settings: Model) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import nn
 
 from bitsweep.artifact import write_text
 from bitsweep.config import Model
-from bitsweep.errors import UserError
+from bitsweep.errors import UserError, in_a_line
 
 
 def torchvision() -> ModuleType:
@@ -75,14 +75,13 @@ def _own(factory: str) -> nn.Module:
     module_name, _, function_name = factory.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"factory {factory!r} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # importing a module runs its code
+        raise UserError(f"factory {factory!r} cannot be imported: {in_a_line(error)}") from error
     try:
         network = function()
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"factory {factory!r} did not return a torch Module: it raised "
-            f"{type(error).__name__}: {_first_line(error)}"
+            f"factory {factory!r} did not return a torch Module: it raised {in_a_line(error)}"
         ) from error
     if not isinstance(network, nn.Module):
         raise UserError(
@@ -112,8 +111,8 @@ def _torchvision(settings: Model) -> nn.Module:
         return models.get_model(settings.factory, weights=available[settings.weights])
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"weights {settings.weights} of {settings.factory} could not be downloaded ({error}); "
-            "offline, use `weights: seeded` or the path of a checkpoint"
+            f"weights {settings.weights} of {settings.factory} could not be downloaded "
+            f"({in_a_line(error)}); offline, use `weights: seeded` or the path of a checkpoint"
         ) from error
 
 
@@ -123,12 +122,12 @@ def _load_checkpoint(network: nn.Module, path: Path) -> None:
     except FileNotFoundError as error:
         raise UserError(f"checkpoint {path} does not exist") from error
     except Exception as error:  # reading a damaged pickle may raise anything
-        raise UserError(f"checkpoint {path} cannot be read: {_first_line(error)}") from error
+        raise UserError(f"checkpoint {path} cannot be read: {in_a_line(error)}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     try:
         network.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
+    except Exception as error:  # a state may be anything, and so may its network's hooks
         raise UserError(
             f"checkpoint {path} does not fit the network: {' '.join(str(error).split())[:300]}"
         ) from error
@@ -149,17 +148,13 @@ def forward(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Run the network; raise `UserError` where it does not take the images or is no classifier."""
     try:
         outputs = network(images)
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # a network is code of the user's
         shape = tuple(images.shape[1:])
         raise UserError(
-            f"the network does not take inputs of shape {shape}: {_first_line(error)}"
+            f"the network does not take inputs of shape {shape}: {in_a_line(error)}"
         ) from error
     if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2:
         raise UserError(
             "the network is no classifier: its output is not one row of logits an image"
         )
     return outputs
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

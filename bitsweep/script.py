@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bitsweep.errors import UserError
+from bitsweep.errors import UserError, in_a_line
 from bitsweep.storage import shortage
 
 
@@ -32,7 +32,7 @@ def script(snakemake) -> Iterator[None]:
     except Exception as error:
         places = [log.parent, *(Path(path).parent for path in snakemake.output)]
         full = shortage(places, told=str(error))
-        sentence = full or f"{type(error).__name__}: {error} (see {log})"
+        sentence = full or f"{in_a_line(error)} (see {log})"
         _tell(terminal, f"{snakemake.rule}: {sentence}", traceback.format_exc())
         raise SystemExit(1) from None
 

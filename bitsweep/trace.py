@@ -1,7 +1,8 @@
 """Trace a classifier: TorchScript, `torch.export` program, and PyTorch's own answers."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from bitsweep import data, models
 from bitsweep.config import Model
-from bitsweep.errors import UserError
+from bitsweep.errors import UserError, in_a_line
 
 _BATCH = 16
 
@@ -30,8 +31,12 @@ def trace(name: str, settings: Model, outputs: Mapping[str, str]) -> None:
     example = evaluation[:1].clone()  # a view would be saved with all of its storage
     with torch.no_grad():
         answers = torch.cat([models.forward(network, part) for part in evaluation.split(_BATCH)])
-        torch.jit.save(torch.jit.trace(network, example), outputs["torchscript"])
-        torch.export.save(torch.export.export(network, (example,)), outputs["exported"])
+        with _tracing_by("torch.jit.trace"):
+            traced = torch.jit.trace(network, example)
+        torch.jit.save(traced, outputs["torchscript"])
+        with _tracing_by("torch.export.export"):
+            exported = torch.export.export(network, (example,))
+        torch.export.save(exported, outputs["exported"])
     if not torch.isfinite(answers).all():
         raise UserError(f"model {name}: PyTorch's own answers are not finite")
     if images.labels is not None and images.labels.max() >= answers.shape[1]:
@@ -54,3 +59,13 @@ def trace(name: str, settings: Model, outputs: Mapping[str, str]) -> None:
         "data": settings.data,
     }
     Path(outputs["description"]).write_text(json.dumps(description, indent=2) + "\n")
+
+
+@contextmanager
+def _tracing_by(function: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # what the network does may be more than PyTorch follows
+        raise UserError(
+            f"the network cannot be traced by {function}: {in_a_line(error)}"
+        ) from error

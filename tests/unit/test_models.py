@@ -203,7 +203,10 @@ def test_weights_that_cannot_be_downloaded_are_told_with_the_remedy(monkeypatch)
 
     monkeypatch.setattr(models.torchvision().models, "get_model", offline)
     said = refusal("resnet50", weights="IMAGENET1K_V1")
-    assert "IMAGENET1K_V1 of resnet50 could not be downloaded (Name or service not known)" in said
+    assert (
+        "IMAGENET1K_V1 of resnet50 could not be downloaded (OSError: Name or service not known)"
+        in said
+    )
     assert "weights: seeded" in said
 
 
@@ -231,10 +234,13 @@ def test_own_models_have_nothing_to_download(tmp_path):
 @pytest.mark.parametrize(
     ("factory", "said"),
     [
-        ("no.such:net", "cannot be imported: No module named 'no'"),
-        (f"{HERE}:missing", "cannot be imported: module 'tests.unit.test_models' has no"),
-        (":small", "cannot be imported: Empty module name"),
-        (".nets:small", "cannot be imported: the 'package' argument"),
+        ("no.such:net", "cannot be imported: ModuleNotFoundError: No module named 'no'"),
+        (
+            f"{HERE}:missing",
+            "cannot be imported: AttributeError: module 'tests.unit.test_models' has",
+        ),
+        (":small", "cannot be imported: ValueError: Empty module name"),
+        (".nets:small", "cannot be imported: TypeError: the 'package' argument"),
         (f"{HERE}:nothing", "did not return a torch Module but NoneType"),
         ("os:system", "did not return a torch Module: it raised TypeError: "),
         ("os:getpid", "did not return a torch Module but int"),
@@ -243,6 +249,22 @@ def test_own_models_have_nothing_to_download(tmp_path):
 )
 def test_an_own_factory_that_cannot_be_used_is_named(factory, said):
     assert refusal(factory).startswith(f"factory {factory!r} {said}")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("raise SystemExit", "SystemExit"),
+        ("raise KeyError('x\\ny')", "KeyError: 'x\\ny'"),
+        ("raise RuntimeError('first\\nsecond')", "RuntimeError: first"),
+        ("def net(:", "SyntaxError: invalid syntax (ends.py, line 1)"),
+    ],
+)
+def test_a_module_that_cannot_be_run_is_named_by_what_it_raised(tmp_path, monkeypatch, code, said):
+    (tmp_path / "ends.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert refusal("ends:net") == f"factory 'ends:net' cannot be imported: {said}"
 
 
 def test_an_error_inside_an_own_factory_keeps_its_traceback():
@@ -268,6 +290,25 @@ def test_a_network_without_a_row_of_logits_is_no_classifier(network):
 def test_images_that_a_network_does_not_take_are_named_by_their_shape():
     with pytest.raises(UserError, match=r"does not take inputs of shape \(1, 8, 8\): "):
         load(images=torch.zeros(4, 1, 8, 8))
+
+
+class Raising(nn.Module):
+    def forward(self, images):
+        raise KeyError("of the network's own\nand more")
+
+
+@pytest.mark.parametrize(
+    ("network", "images", "said"),
+    [
+        (Raising(), IMAGES, "KeyError: "),
+        (nn.Linear(3, 2), torch.zeros(4, 8), "RuntimeError: mat1 and mat2 shapes cannot be"),
+    ],
+)
+def test_whatever_a_network_raises_is_told_in_a_line(network, images, said):
+    with pytest.raises(UserError, match=f"does not take inputs of shape .*: {said}") as caught:
+        models.forward(network, images)
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__
 
 
 def test_forward_returns_the_logits():

@@ -78,6 +78,13 @@ def test_another_error_has_its_traceback_in_the_log_alone(run):
     assert "SystemExit" not in log
 
 
+def test_an_error_of_many_lines_has_one_on_the_terminal(run):
+    ended, log = run("raise RuntimeError('a node failed\\n  %0 = conv(%1)\\n  %2 = relu(%0)')")
+    told = "Error: compile: RuntimeError: a node failed (see logs/deep/compile.log)\n"
+    assert ended.stderr == told
+    assert "RuntimeError: a node failed\n  %0 = conv(%1)\n  %2 = relu(%0)\n" in log
+
+
 def test_a_script_that_exits_keeps_its_status(run):
     ended, log = run("sys.exit(143)")
     assert (ended.returncode, ended.stderr, log) == (143, "", "")

@@ -41,6 +41,18 @@ def overflowing():
     return network
 
 
+class Branching(nn.Module):
+    """A network whose path its input decides, which `torch.export` cannot follow."""
+
+    def forward(self, images):
+        means = images.mean((2, 3))
+        return means if images.sum() > 0 else means + 1
+
+
+def branching():
+    return Branching()
+
+
 def digits_of_nine():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 9))
 
@@ -137,6 +149,7 @@ def test_labels_go_with_the_reference(tmp_path):
     assert json.loads((tmp_path / "model.json").read_text())["labelled"]
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -146,6 +159,10 @@ def test_labels_go_with_the_reference(tmp_path):
             "data digits has more classes than the 9 outputs of net",
         ),
         ({"input_shape": (2, 16, 16)}, "the network does not take inputs of shape (2, 16, 16): "),
+        (
+            {"factory": f"{HERE}:branching"},
+            "the network cannot be traced by torch.export.export: GuardOnDataDependent",
+        ),
         ({"factory": "torch.nn:Identity"}, "the network is no classifier"),
     ],
 )
@@ -153,4 +170,5 @@ def test_what_cannot_be_traced_is_said_in_a_sentence(tmp_path, more, said):
     with pytest.raises(UserError) as caught:
         traced(tmp_path, **more)
     assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
     assert not list(Path(tmp_path).glob("*.npz"))
