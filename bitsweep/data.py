@@ -1,5 +1,6 @@
 """Images: what a model's quantization is calibrated on, and what its answers are compared on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from bitsweep import digits
+from bitsweep import digits, labels
 from bitsweep.config import Model
 from bitsweep.errors import UserError, in_a_line
 from bitsweep.models import torchvision
@@ -20,11 +21,15 @@ _RESIZE = 256 / 224
 
 @dataclass(frozen=True)
 class Images:
-    """Float32 arrays (N, *input_shape), disjoint; `labels` int64 (N,) of `evaluation`, or None."""
+    """Float32 arrays (N, *input_shape), disjoint.
+
+    `labels`, int64 (N,), are places in `classes` of those of `evaluation`; None if not known.
+    """
 
     calibration: np.ndarray
     evaluation: np.ndarray
     labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
 
 
 def load(settings: Model) -> Images:
@@ -74,6 +79,7 @@ def _digits(settings: Model) -> Images:
         split["train"][: settings.calibration_images],
         split["held_out"][: settings.images],
         split["held_out_labels"][: settings.images],
+        tuple(map(str, range(10))),
     )
 
 
@@ -84,15 +90,33 @@ def _crops(photos: list[Image.Image], settings: Model) -> Images:
     count = settings.calibration_images + settings.images
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        images = [_normalized(crop(photos[index % len(photos)])) for index in range(count)]
-    return _split(np.stack(images), settings)
+        crops = (_normalized(crop(photos[index % len(photos)])) for index in range(count))
+        return _split(_filled(crops, count, settings), settings)
+
+
+def _filled(images: Iterable[np.ndarray], count: int, settings: Model) -> np.ndarray:
+    """Return so many images in one array, without another copy of them all."""
+    return np.fromiter(images, np.dtype((np.float32, settings.input_shape)), count)
 
 
 def _folder(path: Path, settings: Model) -> Images:
-    try:
-        samples = torchvision().datasets.ImageFolder(str(path)).samples
-    except FileNotFoundError as error:
-        raise UserError(f"data {path}: not a folder with a folder of images per class") from error
+    folder = torchvision().datasets.folder
+    visible = (entry.name for entry in path.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    classes = tuple(sorted(visible, key=labels.natural))
+
+    def is_image(file: str) -> bool:
+        parts = Path(file).relative_to(path).parts
+        hidden = any(part.startswith(".") for part in parts)
+        return not hidden and folder.has_file_allowed_extension(file, folder.IMG_EXTENSIONS)
+
+    samples = []
+    if classes:
+        place = {name: index for index, name in enumerate(classes)}
+        samples = folder.make_dataset(path, place, is_valid_file=is_image, allow_empty=True)
+    empty = sorted(set(classes) - {classes[index] for _, index in samples})
+    if not classes or empty:
+        named = f": {empty[0]!r} has none" if empty else ""
+        raise UserError(f"data {path}: not a folder with a folder of images per class{named}")
     count = settings.calibration_images + settings.images
     if len(samples) < count:
         raise UserError(
@@ -100,10 +124,11 @@ def _folder(path: Path, settings: Model) -> Images:
             "images add up to"
         )
     chosen = np.random.default_rng(settings.seed).permutation(len(samples))[:count]
-    images = np.stack([_centred(_open(Path(samples[i][0])), settings) for i in chosen])
-    labels = np.array([samples[i][1] for i in chosen], dtype=np.int64)
-    split = _split(images, settings)
-    return Images(split.calibration, split.evaluation, labels[settings.calibration_images :])
+    images = (_centred(_open(Path(samples[i][0])), settings) for i in chosen)
+    places = np.array([samples[i][1] for i in chosen], dtype=np.int64)
+    split = _split(_filled(images, count, settings), settings)
+    evaluated = places[settings.calibration_images :]
+    return Images(split.calibration, split.evaluation, evaluated, classes)
 
 
 def _open(path: Path) -> Image.Image:

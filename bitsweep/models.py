@@ -64,6 +64,14 @@ def download(settings: Model, record: Path | str) -> None:
     write_text(record, json.dumps(said, indent=2) + "\n")
 
 
+def categories(settings: Model) -> list[str] | None:
+    """Return what torchvision's weights call each output, or None where they do not say."""
+    if not settings.weights_are_downloaded:
+        return None
+    weights = torchvision().models.get_model_weights(settings.factory)[settings.weights]
+    return weights.meta.get("categories")
+
+
 def _no_download(settings: Model) -> UserError:
     return UserError(
         f"weights {settings.weights!r} of {settings.factory}: an own model takes `seeded` or "

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bitsweep import data, models
+from bitsweep import data, labels, models
 from bitsweep.config import Model
 from bitsweep.errors import UserError, in_a_line
 
@@ -39,13 +39,14 @@ def trace(name: str, settings: Model, outputs: Mapping[str, str]) -> None:
         torch.export.save(exported, outputs["exported"])
     if not torch.isfinite(answers).all():
         raise UserError(f"model {name}: PyTorch's own answers are not finite")
-    if images.labels is not None and images.labels.max() >= answers.shape[1]:
-        raise UserError(
-            f"data {settings.data} has more classes than the {answers.shape[1]} outputs of {name}"
+    known, indices = {}, None
+    if images.labels is not None:
+        indices = labels.indices(
+            settings.data, images.classes, answers.shape[1], models.categories(settings)
         )
+        known["label"] = np.array([indices[name] for name in images.classes])[images.labels]
     np.savez(outputs["calibration"], input=images.calibration)
-    labels = {} if images.labels is None else {"label": images.labels}
-    np.savez(outputs["reference"], input=images.evaluation, output=answers.numpy(), **labels)
+    np.savez(outputs["reference"], input=images.evaluation, output=answers.numpy(), **known)
     description = {
         "model": name,
         "factory": settings.factory,
@@ -56,6 +57,7 @@ def trace(name: str, settings: Model, outputs: Mapping[str, str]) -> None:
         "classes": answers.shape[1],
         "images": len(evaluation),
         "labelled": images.labels is not None,
+        "class_indices": indices,
         "data": settings.data,
     }
     Path(outputs["description"]).write_text(json.dumps(description, indent=2) + "\n")

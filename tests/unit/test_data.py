@@ -1,4 +1,5 @@
 import gc
+import shutil
 
 import numpy as np
 import pytest
@@ -190,6 +191,26 @@ def test_a_folder_gives_each_image_the_label_of_its_class(folder):
     red, green = images.evaluation[:, 0, 8, 8], images.evaluation[:, 1, 8, 8]
     assert (images.labels == (red > green)).all()
     assert set(images.labels) == {0, 1}
+    assert images.classes == ("green", "red")
+
+
+def test_classes_with_numbers_are_in_the_order_of_the_numbers(folder):
+    for number in (0, 1, 2, 10):
+        shutil.copytree(folder / "red", folder / f"{number}")
+    images = load(data=str(folder))
+    assert images.classes == ("0", "1", "2", "10", "green", "red")
+
+
+def test_hidden_folders_and_files_are_no_classes_and_no_images(folder):
+    """What Jupyter and macOS leave: copies, and what only looks like an image."""
+    expected = load(data=str(folder), images=6, calibration_images=4)
+    shutil.copytree(folder / "red", folder / ".ipynb_checkpoints")
+    shutil.copytree(folder / "red", folder / "green" / ".ipynb_checkpoints")
+    (folder / "green" / "._0.png").write_bytes(b"Mac OS X")
+    images = load(data=str(folder), images=6, calibration_images=4)
+    assert images.classes == ("green", "red")
+    assert np.array_equal(images.evaluation, expected.evaluation)
+    assert np.array_equal(images.labels, expected.labels)
 
 
 def test_a_folder_is_drawn_from_by_the_seed(folder):
@@ -220,7 +241,7 @@ def test_a_folder_without_classes_is_named(tmp_path, photo):
     said = f"data {tmp_path}: not a folder with a folder of images per class"
     assert refusal(data=str(tmp_path)) == said
     (tmp_path / "empty").mkdir()
-    assert refusal(data=str(tmp_path)) == said
+    assert refusal(data=str(tmp_path)) == f"{said}: 'empty' has none"
 
 
 def test_a_damaged_image_in_a_folder_is_named(folder):

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from bitsweep.config import Model
@@ -121,6 +122,7 @@ def test_the_description_says_what_the_model_is(folder):
         "classes": 5,
         "images": 20,
         "labelled": False,
+        "class_indices": None,
         "data": "random",
     }
 
@@ -146,7 +148,36 @@ def test_labels_go_with_the_reference(tmp_path):
     traced(tmp_path, factory=f"{HERE}:digits_of_ten", **DIGITS)
     reference = np.load(tmp_path / "reference.npz")
     assert reference["label"].shape == (100,)
-    assert json.loads((tmp_path / "model.json").read_text())["labelled"]
+    description = json.loads((tmp_path / "model.json").read_text())
+    assert description["labelled"]
+    assert description["class_indices"] == {str(digit): digit for digit in range(10)}
+
+
+def channels_of_imagenet():
+    """Answers 1,000 classes with 3 numbers of the image, those of three classes far apart."""
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1000))
+    with torch.no_grad():
+        network[-1].weight.zero_()
+        network[-1].bias.fill_(-100)
+        for channel, index in enumerate((0, 217, 999)):
+            network[-1].weight[index, channel] = 1
+            network[-1].bias[index] = 0
+    return network
+
+
+def test_a_subset_of_imagenet_is_scored_by_the_indices_of_its_classes(tmp_path):
+    """Three folders of images, each of the colour that its class's output looks for."""
+    for wnid, colour in (("n15075141", "blue"), ("n01440764", "red"), ("n02102040", "lime")):
+        (tmp_path / "data" / wnid).mkdir(parents=True)
+        for index in range(4):
+            Image.new("RGB", (16, 16), colour).save(tmp_path / "data" / wnid / f"{index}.png")
+    more = {"data": str(tmp_path / "data"), "images": 8}
+    traced(tmp_path, factory=f"{HERE}:channels_of_imagenet", **more)
+    reference = np.load(tmp_path / "reference.npz")
+    assert set(reference["label"]) == {0, 217, 999}
+    np.testing.assert_array_equal(reference["output"].argmax(1), reference["label"])
+    description = json.loads((tmp_path / "model.json").read_text())
+    assert description["class_indices"] == {"n01440764": 0, "n02102040": 217, "n15075141": 999}
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
@@ -156,7 +187,7 @@ def test_labels_go_with_the_reference(tmp_path):
         ({"factory": f"{HERE}:overflowing"}, "model net: PyTorch's own answers are not finite"),
         (
             {"factory": f"{HERE}:digits_of_nine", **DIGITS},
-            "data digits has more classes than the 9 outputs of net",
+            "data digits has 10 classes and the network 9 outputs: a class for each is wanted",
         ),
         ({"input_shape": (2, 16, 16)}, "the network does not take inputs of shape (2, 16, 16): "),
         (
