@@ -30,6 +30,9 @@ def torchvision() -> ModuleType:
     return importlib.import_module("torchvision")
 
 
+_TOLERANCE = 1e-3  # of the largest logit: what a batch's other kernels round stays far below
+_ROUNDING = 1e-6
+
 _DEFINED: list[torch.library.Library] = []  # a definition lives as long as its Library
 
 
@@ -152,6 +155,45 @@ def _calibrate_batch_norm(network: nn.Module, images: torch.Tensor) -> None:
         forward(network, images)
 
 
+def answer(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return the logits (N, classes) of images that are given one at a time, as TVM has them."""
+    return torch.cat([forward(network, image) for image in images.split(1)])
+
+
+def require_an_answer_to_each(network: nn.Module, images: torch.Tensor) -> None:
+    """Run a few images together, alone, and alone again.
+
+    Raises `UserError` where what the network answers to an image rests on those beside it, or on
+    chance: no compiled module could answer the same.
+    """
+    together = forward(network, images)
+    try:
+        alone, again = answer(network, images), answer(network, images)
+    except UserError as error:
+        raise UserError(f"the network takes several images but not one alone: {error}") from error
+    if not _agree(alone, again):
+        raise UserError(
+            "the network answers an image differently each time: dropout or something else random "
+            "is active in evaluation mode"
+        )
+    if not _agree(alone, together):
+        raise UserError(
+            "the network's answer to an image depends on the images beside it, as where batch norm "
+            "has no running statistics; compiled, it is given one at a time"
+        )
+
+
+def _agree(one: torch.Tensor, other: torch.Tensor) -> bool:
+    atol = _TOLERANCE * float(other.abs().max())
+    return torch.allclose(one, other, rtol=0, atol=atol, equal_nan=True)
+
+
+def is_constant(answers: torch.Tensor) -> bool:
+    """Return whether answers (N, classes) are one for all images, to within float32's rounding."""
+    spread = (answers.amax(0) - answers.amin(0)).max()
+    return bool(spread <= _ROUNDING * answers.abs().max())
+
+
 def forward(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Run the network; raise `UserError` where it does not take the images or is no classifier."""
     try:
@@ -161,8 +203,13 @@ def forward(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
         raise UserError(
             f"the network does not take inputs of shape {shape}: {in_a_line(error)}"
         ) from error
-    if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2:
+    if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(outputs) != len(images):
         raise UserError(
             "the network is no classifier: its output is not one row of logits an image"
+        )
+    if outputs.shape[1] < 2:
+        raise UserError(
+            "the network is no classifier: it has one output, whose largest is always right; a "
+            "classifier has an output for each class, and so two for two"
         )
     return outputs

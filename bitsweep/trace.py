@@ -12,8 +12,6 @@ from bitsweep import data, labels, models
 from bitsweep.config import Model
 from bitsweep.errors import UserError, in_a_line
 
-_BATCH = 16
-
 
 def trace(name: str, settings: Model, outputs: Mapping[str, str]) -> None:
     """Write what every engine starts from, to the paths in `outputs`:
@@ -30,15 +28,22 @@ def trace(name: str, settings: Model, outputs: Mapping[str, str]) -> None:
     evaluation = torch.from_numpy(images.evaluation)
     example = evaluation[:1].clone()  # a view would be saved with all of its storage
     with torch.no_grad():
-        answers = torch.cat([models.forward(network, part) for part in evaluation.split(_BATCH)])
+        few = torch.cat([evaluation[:2], torch.from_numpy(images.calibration[:2])])
+        models.require_an_answer_to_each(network, few)
+        answers = models.answer(network, evaluation)
+        if not torch.isfinite(answers).all():
+            raise UserError(f"model {name}: PyTorch's own answers are not finite")
+        if models.is_constant(torch.cat([answers, models.answer(network, few)])):
+            raise UserError(
+                f"model {name}: PyTorch's own answer is the same to every image, as where a layer "
+                "is all zero; trained weights or other images are wanted"
+            )
         with _tracing_by("torch.jit.trace"):
             traced = torch.jit.trace(network, example)
         torch.jit.save(traced, outputs["torchscript"])
         with _tracing_by("torch.export.export"):
             exported = torch.export.export(network, (example,))
         torch.export.save(exported, outputs["exported"])
-    if not torch.isfinite(answers).all():
-        raise UserError(f"model {name}: PyTorch's own answers are not finite")
     known, indices = {}, None
     if images.labels is not None:
         indices = labels.indices(

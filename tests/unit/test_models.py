@@ -279,7 +279,9 @@ def test_an_own_model_has_no_weights_by_name():
 
 
 @pytest.mark.parametrize(
-    "network", [nn.Identity(), nn.Flatten(0), nn.LSTM(8, 2, batch_first=True)], ids=type
+    "network",
+    [nn.Identity(), nn.Flatten(0), nn.Flatten(0, 2), nn.LSTM(8, 2, batch_first=True)],
+    ids=str,
 )
 def test_a_network_without_a_row_of_logits_is_no_classifier(network):
     images = torch.zeros(2, 8, 8) if isinstance(network, nn.LSTM) else IMAGES
@@ -290,6 +292,80 @@ def test_a_network_without_a_row_of_logits_is_no_classifier(network):
 def test_images_that_a_network_does_not_take_are_named_by_their_shape():
     with pytest.raises(UserError, match=r"does not take inputs of shape \(1, 8, 8\): "):
         load(images=torch.zeros(4, 1, 8, 8))
+
+
+class OnAverage(nn.Module):
+    """Takes the mean of all images from each."""
+
+    def forward(self, images):
+        return images.mean((2, 3)) - images.mean((0, 2, 3))
+
+
+class Dropping(nn.Module):
+    """Drops some of each image, in evaluation too."""
+
+    def forward(self, images):
+        return nn.functional.dropout(images, 0.1, training=True).mean((2, 3))
+
+
+def statistics_of_the_batch(size):
+    return nn.Sequential(
+        nn.BatchNorm2d(3, track_running_stats=False),
+        nn.AdaptiveAvgPool2d(size),
+        nn.Flatten(),
+        nn.Linear(3 * size**2, 5),
+    )
+
+
+def statistics_after_pooling():
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(3, track_running_stats=False)
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (OnAverage(), "the network's answer to an image depends on the images beside it"),
+        (statistics_of_the_batch(2), "the network's answer to an image depends on the images"),
+        (statistics_after_pooling(), "the network takes several images but not one alone: the net"),
+        (Dropping(), "the network answers an image differently each time: dropout"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_answers_that_rest_on_other_images_or_on_chance_are_refused(network, said):
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(UserError) as caught, torch.no_grad():
+        models.require_an_answer_to_each(network.eval(), images)
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("factory", ["resnet18", "mobilenet_v2"])
+def test_answers_of_torchvisions_networks_rest_on_the_image_alone(factory):
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    network = load(factory, images)
+    with torch.no_grad():
+        models.require_an_answer_to_each(network, images)
+        alone = models.answer(network, images)
+        assert torch.equal(alone[2], network(images[2:3])[0])
+    assert not models.is_constant(alone)
+
+
+def test_answers_are_constant_where_float32_cannot_tell_them_apart():
+    answers = torch.full((5, 4), 3.0)
+    assert models.is_constant(answers)
+    assert models.is_constant(torch.zeros(5, 4))
+    answers[3, 2] += 1e-6
+    assert models.is_constant(answers)
+    answers[3, 2] += 1e-4
+    assert not models.is_constant(answers)
+    assert not models.is_constant(1e-9 * torch.eye(4))
+
+
+def test_one_output_is_no_classifier():
+    with pytest.raises(UserError, match="is no classifier: it has one output, whose"):
+        models.forward(nn.Sequential(nn.Flatten(), nn.Linear(192, 1)), IMAGES)
 
 
 class Raising(nn.Module):

@@ -36,9 +36,36 @@ def small(classes=5):
     )
 
 
+def small_for_one():
+    return small(classes=1)
+
+
 def overflowing():
     network = small()
     nn.init.constant_(network[-1].bias, float("inf"))
+    return network
+
+
+def averaging():
+    network = small()
+    network[1] = nn.BatchNorm2d(4, track_running_stats=False)
+    return network
+
+
+class AlwaysDropout(nn.Module):
+    def forward(self, values):
+        return nn.functional.dropout(values, training=True)
+
+
+def dropping():
+    network = small()
+    network[3] = AlwaysDropout()
+    return network
+
+
+def deaf():
+    network = small()
+    nn.init.zeros_(network[0].weight)
     return network
 
 
@@ -47,7 +74,7 @@ class Branching(nn.Module):
 
     def forward(self, images):
         means = images.mean((2, 3))
-        return means if images.sum() > 0 else means + 1
+        return means if images.sum() > -1e9 else means + 1
 
 
 def branching():
@@ -190,6 +217,17 @@ def test_a_subset_of_imagenet_is_scored_by_the_indices_of_its_classes(tmp_path):
             "data digits has 10 classes and the network 9 outputs: a class for each is wanted",
         ),
         ({"input_shape": (2, 16, 16)}, "the network does not take inputs of shape (2, 16, 16): "),
+        (
+            {"factory": f"{HERE}:averaging"},
+            "the network's answer to an image depends on the images",
+        ),
+        ({"factory": f"{HERE}:dropping"}, "the network answers an image differently each time"),
+        ({"factory": f"{HERE}:deaf"}, "model net: PyTorch's own answer is the same to every image"),
+        (
+            {"factory": f"{HERE}:deaf", "images": 1, "calibration_images": 2},
+            "model net: PyTorch's own answer is the same to every image",
+        ),
+        ({"factory": f"{HERE}:small_for_one"}, "the network is no classifier: it has one output"),
         (
             {"factory": f"{HERE}:branching"},
             "the network cannot be traced by torch.export.export: GuardOnDataDependent",
