@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import json
+import math
 from pathlib import Path
 from types import ModuleType
 
@@ -30,6 +31,7 @@ def torchvision() -> ModuleType:
     return importlib.import_module("torchvision")
 
 
+_BATCH_VALUES = 64 * 3 * 224 * 224  # of the input: so much runs through a network at once
 _TOLERANCE = 1e-3  # of the largest logit: what a batch's other kernels round stays far below
 _ROUNDING = 1e-6
 
@@ -40,7 +42,8 @@ def load(settings: Model, calibration: torch.Tensor) -> nn.Module:
     """Return the classifier in evaluation mode.
 
     `calibration`, float32 (N, *input_shape), serves `weights: seeded`: statistics of batch norm
-    are set from it, without which activations of an untrained network vanish or explode. Raises
+    are set from it, without which activations of an untrained network vanish or explode. A last
+    layer of zeros, as torchvision's vision transformers have, is drawn anew there. Raises
     `UserError` for a factory, weights or checkpoint that cannot be used.
     """
     torch.manual_seed(settings.seed)
@@ -49,6 +52,7 @@ def load(settings: Model, calibration: torch.Tensor) -> nn.Module:
         _load_checkpoint(network, Path(settings.weights))
     elif settings.weights == "seeded":
         _calibrate_batch_norm(network, calibration)
+        _draw_head(network)
     elif ":" in settings.factory:
         raise _no_download(settings)
     return network.eval()
@@ -151,8 +155,18 @@ def _calibrate_batch_norm(network: nn.Module, images: torch.Tensor) -> None:
             module.reset_running_stats()
             module.momentum = None  # a plain average
             module.train()
+    # Each batch is at least of two: one value has no variance.
+    batches = max(1, min(math.ceil(images.numel() / _BATCH_VALUES), len(images) // 2))
     with torch.no_grad():
-        forward(network, images)
+        for batch in images.tensor_split(batches):
+            forward(network, batch)
+
+
+def _draw_head(network: nn.Module) -> None:
+    """Give the last layer weights where it has none: zeros answer every image alike."""
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
+    if layers and not layers[-1].weight.any():
+        layers[-1].reset_parameters()
 
 
 def answer(network: nn.Module, images: torch.Tensor) -> torch.Tensor:

@@ -106,6 +106,62 @@ def test_batch_norm_has_the_statistics_of_the_calibration_images():
     torch.testing.assert_close(norm.running_var, images.transpose(0, 1).flatten(1).var(1))
 
 
+def test_statistics_are_the_mean_over_batches_of_a_bounded_size(monkeypatch):
+    images = 3 + 2 * torch.randn(23, 3, 8, 8)
+    monkeypatch.setattr(models, "_BATCH_VALUES", 7 * 3 * 8 * 8)
+    sizes, forward = [], models.forward
+
+    def noted(network, batch):
+        sizes.append(len(batch))
+        return forward(network, batch)
+
+    monkeypatch.setattr(models, "forward", noted)
+    norm = load(f"{HERE}:normed", images)[0]
+    assert sizes == [6, 6, 6, 5]
+    batches = [batch.transpose(0, 1).flatten(1) for batch in images.split(sizes)]
+    mean = torch.stack([batch.mean(1) for batch in batches]).mean(0)
+    torch.testing.assert_close(norm.running_mean, mean)
+    variance = torch.stack([batch.var(1) for batch in batches]).mean(0)
+    torch.testing.assert_close(norm.running_var, variance)
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (2, [2]), (3, [3]), (5, [3, 2])])
+def test_no_batch_is_of_one_image_however_large_they_are(monkeypatch, count, sizes):
+    seen = []
+    monkeypatch.setattr(models, "_BATCH_VALUES", 10)
+    monkeypatch.setattr(models, "forward", lambda _, batch: seen.append(len(batch)))
+    load(f"{HERE}:normed", torch.randn(count, 3, 8, 8))
+    assert seen == sizes
+
+
+def transformer():
+    """torchvision's, whose head is initialised to zero."""
+    return models.torchvision().models.VisionTransformer(
+        image_size=8,
+        patch_size=4,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        mlp_dim=8,
+        num_classes=5,
+    )
+
+
+def test_a_head_of_zeros_is_drawn_by_the_seed():
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert not transformer().heads.head.weight.any()
+    network = load(f"{HERE}:transformer", images, seed=1)
+    assert same(network, load(f"{HERE}:transformer", images, seed=1))
+    assert not same(network, load(f"{HERE}:transformer", images, seed=2))
+    assert not models.is_constant(models.answer(network, images))
+
+
+def test_a_head_of_zeros_stays_where_weights_are_given(checkpoint):
+    weights = checkpoint(saved(transformer().state_dict()))
+    network = load(f"{HERE}:transformer", weights=weights)
+    assert not network.heads.head.weight.any()
+
+
 def normed():
     """A network that has statistics of other images already."""
     network = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
