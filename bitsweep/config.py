@@ -294,9 +294,12 @@ class Target(_Section):
 
 
 class Benchmark(_Section):
-    """How latency is measured; `budget_seconds` bounds the measuring of one experiment."""
+    """How latency is measured; `budget_seconds` bounds the measuring of one experiment.
 
-    inputs: Count = 20
+    The first round, of every one of the `inputs`, is measured whatever the budget.
+    """
+
+    inputs: Annotated[Count, Field(le=1000)] = 20
     runs: Count = 30
     warmup: Annotated[int, Field(ge=0), _NUMBER] = 3
     budget_seconds: Annotated[float, Field(gt=0), _NUMBER] = 30.0

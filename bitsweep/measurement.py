@@ -2,7 +2,7 @@
 
 import csv
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -56,21 +56,21 @@ def measure(
     empty where the machine does not tell.
     """
     modules = {"candidate": candidate} | ({"baseline": baseline} if baseline else {})
-    generator = np.random.default_rng(settings["seed"])
-    inputs = generator.standard_normal((settings["inputs"], *input_shape), dtype=np.float32)
-    rounds = _rounds(modules, inputs, settings)
+    rounds = _rounds(modules, input_shape, settings)
     if disturbance.is_disturbed(_disturbances(rounds)):
-        again = _rounds(modules, inputs, settings)
+        again = _rounds(modules, input_shape, settings)
         rounds = min(
             rounds, again, key=lambda taken: disturbance.share_disturbed(_disturbances(taken))
         )
     _write(rounds, samples)
 
 
-def _rounds(modules: Mapping[str, Executor], inputs: np.ndarray, settings: Mapping) -> list[Round]:
+def _rounds(
+    modules: Mapping[str, Executor], input_shape: Sequence[int], settings: Mapping
+) -> list[Round]:
     start = time.monotonic()
     for executor in modules.values():
-        executor.set_input(inputs[0])
+        executor.set_input(next(_inputs(input_shape, settings)))
         if settings["warmup"]:
             executor.time(settings["warmup"])
     runs = next(size for size in _BLOCK_SIZES if settings["runs"] % size == 0)
@@ -79,7 +79,7 @@ def _rounds(modules: Mapping[str, Executor], inputs: np.ndarray, settings: Mappi
         round_start = time.monotonic()
         before = disturbance.counters()
         samples = []
-        for index, image in enumerate(inputs):
+        for index, image in enumerate(_inputs(input_shape, settings)):
             order = list(modules.items())
             for name, executor in order if (len(rounds) + index) % 2 == 0 else reversed(order):
                 executor.set_input(image)
@@ -91,6 +91,13 @@ def _rounds(modules: Mapping[str, Executor], inputs: np.ndarray, settings: Mappi
         if now - start + (now - round_start) > settings["budget_seconds"]:
             break
     return rounds
+
+
+def _inputs(shape: Sequence[int], settings: Mapping) -> Iterator[np.ndarray]:
+    """Yield the inputs of a round, the same in each, never holding more than one."""
+    generator = np.random.default_rng(settings["seed"])
+    for _ in range(settings["inputs"]):
+        yield generator.standard_normal(shape, dtype=np.float32)
 
 
 def _disturbances(rounds: Sequence[Round]) -> list[Disturbance | None]:

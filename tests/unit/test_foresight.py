@@ -1,4 +1,5 @@
 import sys
+from contextlib import nullcontext
 
 import pytest
 
@@ -57,7 +58,10 @@ def test_what_may_be_is_let_through(tmp_path, monkeypatch, model):
             "factory = 'sys:exit': Python's own module 'sys' has no networks",
         ),
         ({"factory": "no_such.nets:build"}, "there is no module 'no_such'"),
-        ({"factory": "resnet18", "images": 10**9}, "they take 574,218,759 MB, and a process has"),
+        (
+            {"factory": "resnet18", "images": 10**9},
+            "they take 574,218,759 MB, more than half of limits.memory_mb = 8192",
+        ),
         ({"factory": "resnet18", "input_shape": [1, 8, 8]}, "data 'photos' has 3 channels"),
         (
             {"factory": "resnet18", "data": "digits", "input_shape": [1, 8, 8], "images": 541},
@@ -73,6 +77,22 @@ def test_what_cannot_be_is_told_in_a_sentence(model, told):
     assert sentence.startswith("config: models.m.")
     assert told in sentence
     assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(("megabytes", "fits"), [(512, True), (513, False)])
+def test_images_may_take_half_of_what_a_process_has(megabytes, fits):
+    """Images of a megabyte each, calibration's counted with them."""
+    model = {"factory": "m:f", "data": "random", "input_shape": [1, 512, 512], "images": megabytes}
+    model = {"factory": "resnet18", "data": "random", "input_shape": [1, 512, 512]}
+    model |= {"images": megabytes - 12, "calibration_images": 12}
+    raw = {
+        "sweep": {"models": ["m"], "precisions": ["float32"]},
+        "models": {"m": model},
+        "limits": {"memory_mb": 1024},
+    }
+    told = pytest.raises(UserError, match="they take 513 MB, more than half of limits")
+    with nullcontext() if fits else told:
+        foresight.check(config.load(raw))
 
 
 def test_every_mistake_is_told():

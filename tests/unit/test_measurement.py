@@ -1,6 +1,7 @@
 """How latencies are taken: modules that note what is asked of them, on a clock that they drive."""
 
 import csv
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -112,6 +113,26 @@ def test_images_are_those_of_the_seed(tmp_path, monkeypatch):
         return [image.tobytes() for _, _, image in calls]
 
     assert images(3) == images(3) != images(4)
+
+
+class Forgetting:
+    """An executor that keeps no image."""
+
+    def set_input(self, image):
+        pass
+
+    def time(self, runs):
+        return [1.0] * runs
+
+
+def test_many_inputs_are_never_held_at_once(tmp_path):
+    tracemalloc.start()
+    settings = SETTINGS | {"inputs": 200, "runs": 2}
+    measurement.measure(Forgetting(), None, (3, 64, 64), settings, tmp_path / "samples.csv")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    image = 3 * 64 * 64 * 4
+    assert image < peak < 10 * image
 
 
 @pytest.mark.parametrize("warmup", [0, 5])
