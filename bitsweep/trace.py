@@ -38,18 +38,19 @@ def trace(name: str, settings: Model, outputs: Mapping[str, str]) -> None:
                 f"model {name}: PyTorch's own answer is the same to every image, as where a layer "
                 "is all zero; trained weights or other images are wanted"
             )
-        with _tracing_by("torch.jit.trace"):
-            traced = torch.jit.trace(network, example)
-        torch.jit.save(traced, outputs["torchscript"])
-        with _tracing_by("torch.export.export"):
-            exported = torch.export.export(network, (example,))
-        torch.export.save(exported, outputs["exported"])
     known, indices = {}, None
     if images.labels is not None:
         indices = labels.indices(
             settings.data, images.classes, answers.shape[1], models.categories(settings)
         )
         known["label"] = np.array([indices[name] for name in images.classes])[images.labels]
+    with torch.no_grad():
+        with _tracing_by("torch.jit.trace"):
+            traced = torch.jit.trace(network, example)
+        torch.jit.save(traced, outputs["torchscript"])
+        with _tracing_by("torch.export.export"):
+            exported = torch.export.export(network, (example,))
+        torch.export.save(exported, outputs["exported"])
     np.savez(outputs["calibration"], input=images.calibration)
     np.savez(outputs["reference"], input=images.evaluation, output=answers.numpy(), **known)
     description = {

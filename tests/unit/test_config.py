@@ -321,6 +321,7 @@ MISTAKES = {
             "'nn.conv2d', 'nn.conv1d', 'nn.dense'",
             "; did you mean nn.conv2d?",
         ],
+    ),
     "inputs that a round would never end with": (
         lambda raw: raw["benchmark"].update(inputs=10**6),
         ["benchmark.inputs = 1000000: allowed is 1000 or less"],

@@ -20,6 +20,11 @@ def brightness():
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2),
     )
 
+def dropping():
+    network = brightness().append(nn.Dropout())
+    network.eval = lambda: network
+    return network
+
 def wide():
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2))
 '''
@@ -41,6 +46,7 @@ def own(tmp_path_factory):
     """A copy with own networks, a checkpoint that solves its images, a cut one, and images."""
     checkout = Checkout.of_the_repository(tmp_path_factory.mktemp("own") / "bit sweep")
     checkout.path("own_networks.py").write_text(NETWORKS)
+    checkout.path("own_exit.py").write_text("raise SystemExit(0)")
     weights = checkout.path("check points")
     weights.mkdir()
     torch.save(solving_state(), weights / "own.pt")
@@ -98,6 +104,14 @@ def test_what_cannot_be_used_is_said_in_a_sentence_each(own):
         "factory": (
             {**resnet, "factory": "os:getpid"},
             "factory 'os:getpid' did not return a torch Module but int",
+        ),
+        "exit": (
+            {**resnet, "factory": "own_exit:network"},
+            "factory 'own_exit:network' cannot be imported: SystemExit: 0",
+        ),
+        "chance": (
+            {**OWN, "factory": "own_networks:dropping", "weights": "seeded"},
+            "the network answers an image differently each time",
         ),
         "offline": (
             {**resnet, "weights": "IMAGENET1K_V1"},
