@@ -38,6 +38,7 @@ rule aggregate:
         experiments=EXPERIMENTS,
         bits=BITS,
         calibrated=CALIBRATED,
+        code=code_of("aggregate"),
     message:
         "putting {count} experiments into tables".format(count=len(EXPERIMENTS))
     script:

@@ -21,6 +21,7 @@ rule benchmark:
     params:
         input_shape=model_input_shape,
         benchmark=CONFIG.benchmark.model_dump(mode="json"),
+        code=code_of("benchmark"),
     message:
         "timing {wildcards.model} at {wildcards.precision}, alone on the machine ({wildcards.engine})"
     script:

@@ -19,6 +19,8 @@ rule calibrate:
         runtime=growing(JOB_MINUTES),
         limit_seconds=LIMIT_SECONDS,
         limit_mb=LIMIT_MB,
+    params:
+        code=code_of("calibrate"),
     message:
         "calibrating {wildcards.model} for every precision ({wildcards.engine})"
     script:

@@ -2,7 +2,7 @@ import re
 import sys
 from pathlib import Path
 
-from bitsweep import duplicates, foresight
+from bitsweep import code_digest, duplicates, fingerprint, foresight
 from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
 from bitsweep.engines import TRACED_FORM, targets
@@ -89,6 +89,12 @@ def script_of(rule):
     return CONFIG.stand_in or f"../workflow_scripts/{rule}.py"
 
 
+def code_of(rule):
+    """A digest of the code that makes what a rule leaves, which an edit of the code changes."""
+    script = Path(workflow.basedir, "workflow_scripts", f"{rule}.py")
+    return lambda wildcards: code_digest.of_stage(script, wildcards.get("engine"))
+
+
 def growing(amount):
     """What a job asks for: a job that a cluster killed for too little gets more the next time."""
     return lambda wildcards, attempt: amount * attempt
@@ -130,6 +136,15 @@ def engine_requirements(wildcards):
 def engine_path(wildcards):
     settings = CONFIG.engines.get(wildcards.engine)
     return settings.python_path if settings else None
+
+
+def engine_build(wildcards):
+    """What tells the user's TVM, or the environment's, from the one that was there before it."""
+    if path := engine_path(wildcards):
+        return fingerprint.of_tvm(Path(path))
+    if "environment" in engine_requirements(wildcards):
+        return [code_digest.version(package) for package in ("tvm", "tvm_ffi")]
+    return None  # laid out by the rule itself, from its requirements
 
 
 def precision_settings(wildcards):

@@ -21,6 +21,7 @@ rule compile:
         limit_mb=LIMIT_MB,
     params:
         target=target_settings,
+        code=code_of("compile"),
     message:
         "compiling {wildcards.model} at {wildcards.precision} for {wildcards.target} ({wildcards.engine})"
     script:

@@ -17,6 +17,7 @@ rule download:
         runtime=30,
     params:
         model=model_settings,
+        code=code_of("download"),
     message:
         "downloading the weights of {wildcards.model}"
     script:

@@ -11,6 +11,7 @@ rule engine:
         runtime=15,
     params:
         python_path=engine_path,
+        build=engine_build,
     message:
         "finding the TVM of engine {wildcards.engine}"
     script:

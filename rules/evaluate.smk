@@ -18,6 +18,8 @@ rule evaluate:
         runtime=growing(JOB_MINUTES),
         limit_seconds=LIMIT_SECONDS,
         limit_mb=LIMIT_MB,
+    params:
+        code=code_of("evaluate"),
     message:
         "comparing {wildcards.model} at {wildcards.precision} with PyTorch ({wildcards.engine})"
     script:

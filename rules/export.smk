@@ -17,6 +17,8 @@ rule export:
         runtime=growing(JOB_MINUTES),
         limit_seconds=LIMIT_SECONDS,
         limit_mb=LIMIT_MB,
+    params:
+        code=code_of("export"),
     message:
         "linking {wildcards.model} at {wildcards.precision} ({wildcards.engine})"
     script:

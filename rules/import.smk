@@ -19,6 +19,8 @@ rule import:
         runtime=growing(JOB_MINUTES),
         limit_seconds=LIMIT_SECONDS,
         limit_mb=LIMIT_MB,
+    params:
+        code=code_of("import"),
     message:
         "importing {wildcards.model} into {wildcards.engine}"
     script:

@@ -23,6 +23,8 @@ rule inspect:
     resources:
         mem_mb=growing(2000),
         runtime=growing(10),
+    params:
+        code=code_of("inspect"),
     message:
         "inspecting the code of {wildcards.model} at {wildcards.precision} ({wildcards.engine})"
     script:

@@ -16,6 +16,8 @@ rule plots:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        code=code_of("plots"),
     message:
         "drawing {wildcards.plot}"
     script:

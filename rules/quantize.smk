@@ -26,6 +26,7 @@ rule quantize:
     params:
         precision=precision_settings,
         target=target_settings,
+        code=code_of("quantize"),
     message:
         "quantizing {wildcards.model} to {wildcards.precision} ({wildcards.engine})"
     script:

@@ -29,6 +29,7 @@ rule sensitivity:
     params:
         precision=precision_settings,
         images=CONFIG.sensitivity.images,
+        code=code_of("sensitivity"),
     message:
         "quantizing one layer of {wildcards.model} at a time to {wildcards.precision}"
     script:
@@ -61,6 +62,7 @@ rule sensitivity_table:
         runtime=10,
     params:
         experiments=SENSITIVITIES,
+        code=code_of("sensitivity_table"),
     message:
         "putting the sensitivity of layers into a table and a plot"
     script:

@@ -18,6 +18,7 @@ rule trace:
         runtime=growing(30),
     params:
         model=model_settings,
+        code=code_of("trace"),
     message:
         "tracing {wildcards.model}"
     script:

@@ -19,6 +19,7 @@ rule train:
         runtime=growing(10),
     params:
         seed=model_seed,
+        code=code_of("train"),
     message:
         "training {wildcards.model}"
     script:

@@ -130,17 +130,17 @@ class Checkout:
         assert ended.returncode == 0, ended.output
         return ended
 
-    def stale(self, *arguments: str, config: dict | None = None) -> set[str]:
+    def stale(self, *arguments: str, config: dict | None = None, **environment: str) -> set[str]:
         """Return the jobs that Snakemake would run, as `rule folder`, such as `quantize digits/…`.
 
         `arguments` are options and then, after `--`, targets.
         """
-        summary = self.done("--summary", *arguments, config=config).output
+        summary = self.done("--summary", *arguments, config=config, **environment).output
         header, *rows = summary[summary.index("output_file\t") :].splitlines()
         columns = header.split("\t")
         files = [dict(zip(columns, row.split("\t"), strict=True)) for row in rows if "\t" in row]
         return {
-            f"{file['rule']} {Path(file['output_file']).parent.relative_to('results')}"
+            f"{file['rule']} {Path(file['output_file'].removeprefix('results/')).parent}"
             for file in files
             if file["plan"] != "no update"
         }

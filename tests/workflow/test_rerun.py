@@ -161,6 +161,47 @@ def test_an_edited_script_runs_again_with_what_follows(digits):
     assert digits.stale(config=DIGITS) == expected
 
 
+def of_engine(engine):
+    """What the code of an engine's stages makes, for all models."""
+    imports = {f"{s} {model}/{engine}" for s in ("import", "calibrate") for model in MODELS}
+    return imports | experiments(engines=[engine]) | AT_THE_END
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "expected"),
+    [
+        ("relax/kernels/conv2d_integer", "# A comment.", set()),
+        ("progress", "edited = 1", set()),
+        ("relax/kernels/conv2d_integer", "edited = 1", of_engine("relax") | sensitivities()),
+        ("engines/relay/ir", "edited = 1", of_engine("relay")),
+        ("metrics", "edited = 1", experiments(stages=["evaluate"]) | AT_THE_END),
+        ("plots/size", "edited = 1", {"plots plots"} | SENSITIVITY_AT_THE_END),
+        (
+            "digits",
+            "edited = 1",
+            {"train digits"} | whole("digits") | whole("resnet18"),  # `data` imports it
+        ),
+    ],
+    ids=["comment", "terminal", "kernel", "an engine's module", "metrics", "plot", "training"],
+)
+def test_an_edit_of_the_library_makes_stale_what_its_code_makes(finished, module, code, expected):
+    path = finished.path(f"bitsweep/{module}.py")
+    before = path.read_text()
+    path.write_text(f"{before}\n{code}\n")
+    try:
+        stale = finished.stale()
+    finally:
+        path.write_text(before)
+    assert stale == expected
+
+
+def test_a_tvm_that_was_built_anew_makes_stale_its_engine(finished, tmp_path):
+    library = tmp_path / "libtvm.so"
+    library.write_text("as TVM_LIBRARY_PATH names it for the user's own TVM")
+    stale = finished.stale(TVM_LIBRARY_PATH=str(tmp_path))
+    assert stale == {"engine .engines/relay"} | of_engine("relay")
+
+
 def test_one_plot_is_a_target(digits):
     plot = digits.path("results/plots/latency.png")
     plot.unlink()
