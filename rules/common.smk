@@ -122,6 +122,27 @@ def model_sources(wildcards):
     )
 
 
+def own_network(wildcards):
+    """A digest of the user's code that builds the model, None for one of torchvision's."""
+    name, colon, _ = CONFIG.models[wildcards.model].factory.partition(":")
+    return (
+        code_digest.of_module(name, Path(workflow.basedir), Path.cwd())
+        if colon
+        else None
+    )
+
+
+def own_images(wildcards):
+    """What tells whether a file changed in the user's folder of images, None where there is none."""
+    model = CONFIG.models[wildcards.model]
+    folder = Path(model.data)
+    return (
+        fingerprint.of_folder(folder)
+        if model.data_is_path and folder.is_dir()
+        else None
+    )
+
+
 def traced_network(wildcards):
     """The form of the traced network that the engine reads."""
     form = TRACED_FORM[wildcards.engine]

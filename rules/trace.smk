@@ -19,6 +19,8 @@ rule trace:
     params:
         model=model_settings,
         code=code_of("trace"),
+        network=own_network,
+        images=own_images,
     message:
         "tracing {wildcards.model}"
     script:

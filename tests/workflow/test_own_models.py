@@ -1,6 +1,7 @@
 """Models, weights and images of the user's own, good ones and bad ones."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -85,6 +86,29 @@ def test_an_own_model_is_evaluated_on_own_images(own):
     description = json.loads(own.path("results/own/model.json").read_text())
     assert (description["labelled"], description["trained"]) == (True, True)
     assert not list(own.folder.rglob("pwned"))
+
+
+def test_edits_of_own_code_and_images_are_seen(own):
+    target = "results/own/trace.json"
+    config = {"models": {"own": OWN}, "sweep": {"models": ["own"], "precisions": ["float32"]}}
+    own.done(target, config=config)
+    image = own.path(f"{FOLDER}/0 dark/1.png")
+    for path, edited, is_seen in (
+        (own.path("own_networks.py"), NETWORKS.replace("Two classes", "2 classes"), False),
+        (own.path("own_networks.py"), NETWORKS.replace("Conv2d(3, 4, 3", "Conv2d(3, 8, 3"), True),
+        (image, "another one", True),
+        (image.with_name("2 more.png"), "one more", True),
+    ):
+        before = (path.read_bytes(), path.stat().st_mtime_ns) if path.exists() else None
+        path.write_text(edited)
+        stale = own.stale("--", target, config=config)
+        if before is None:
+            path.unlink()
+        else:
+            path.write_bytes(before[0])
+            os.utime(path, ns=(before[1], before[1]))
+        assert stale == ({"trace own"} if is_seen else set()), path
+    assert own.stale("--", target, config=config) == set()
 
 
 def test_what_cannot_be_used_is_said_in_a_sentence_each(own):
