@@ -54,7 +54,8 @@ class Failure(_Record):
     want of a layer that the precision names), `crash` (ended by a signal, or by LLVM), `timeout` or
     `memory`; `type` the exception's or signal's name; `function`, `file` and `line` the place in
     TVM's source, or the function under way where no source is known, None where none was; `log`
-    the full log's path.
+    the full log's path; `limit` the one that it was stopped at: seconds for `timeout`, MiB for
+    `memory`.
     """
 
     kind: Literal["exception", "refused", "crash", "timeout", "memory"]
@@ -64,6 +65,7 @@ class Failure(_Record):
     file: str | None = None
     line: int | None = None
     log: str | None = None
+    limit: float | None = None
 
 
 class Coverage(_Record):

@@ -22,6 +22,7 @@ rule benchmark:
         input_shape=model_input_shape,
         benchmark=CONFIG.benchmark.model_dump(mode="json"),
         code=code_of("benchmark"),
+        limits=times_limits_raised(EXPERIMENT + "benchmark.json"),
     message:
         "timing {wildcards.model} at {wildcards.precision}, alone on the machine ({wildcards.engine})"
     script:

@@ -21,6 +21,7 @@ rule calibrate:
         limit_mb=LIMIT_MB,
     params:
         code=code_of("calibrate"),
+        limits=times_limits_raised(IMPORTED + "calibrate.json"),
     message:
         "calibrating {wildcards.model} for every precision ({wildcards.engine})"
     script:

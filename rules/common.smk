@@ -2,7 +2,9 @@ import re
 import sys
 from pathlib import Path
 
-from bitsweep import code_digest, duplicates, fingerprint, foresight
+from snakemake.io import IOFile
+
+from bitsweep import code_digest, duplicates, fingerprint, foresight, limits
 from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
 from bitsweep.engines import TRACED_FORM, targets
@@ -93,6 +95,20 @@ def code_of(rule):
     """A digest of the code that makes what a rule leaves, which an edit of the code changes."""
     script = Path(workflow.basedir, "workflow_scripts", f"{rule}.py")
     return lambda wildcards: code_digest.of_stage(script, wildcards.get("engine"))
+
+
+def times_limits_raised(outcome):
+    """What changes when a limit is raised that the stage with this outcome ran into."""
+
+    def told(wildcards):
+        path = outcome.format(**wildcards)
+        return limits.raised(
+            path,
+            workflow.persistence.params(IOFile(path)),
+            {"timeout": LIMIT_SECONDS, "memory": LIMIT_MB},
+        )
+
+    return told
 
 
 def growing(amount):

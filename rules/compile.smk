@@ -22,6 +22,7 @@ rule compile:
     params:
         target=target_settings,
         code=code_of("compile"),
+        limits=times_limits_raised(EXPERIMENT + "compile.json"),
     message:
         "compiling {wildcards.model} at {wildcards.precision} for {wildcards.target} ({wildcards.engine})"
     script:

@@ -20,6 +20,7 @@ rule evaluate:
         limit_mb=LIMIT_MB,
     params:
         code=code_of("evaluate"),
+        limits=times_limits_raised(EXPERIMENT + "evaluate.json"),
     message:
         "comparing {wildcards.model} at {wildcards.precision} with PyTorch ({wildcards.engine})"
     script:

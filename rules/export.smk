@@ -19,6 +19,7 @@ rule export:
         limit_mb=LIMIT_MB,
     params:
         code=code_of("export"),
+        limits=times_limits_raised(EXPERIMENT + "export.json"),
     message:
         "linking {wildcards.model} at {wildcards.precision} ({wildcards.engine})"
     script:

@@ -21,6 +21,7 @@ rule import:
         limit_mb=LIMIT_MB,
     params:
         code=code_of("import"),
+        limits=times_limits_raised(IMPORTED + "import.json"),
     message:
         "importing {wildcards.model} into {wildcards.engine}"
     script:

@@ -27,6 +27,7 @@ rule quantize:
         precision=precision_settings,
         target=target_settings,
         code=code_of("quantize"),
+        limits=times_limits_raised(EXPERIMENT + "quantize.json"),
     message:
         "quantizing {wildcards.model} to {wildcards.precision} ({wildcards.engine})"
     script:

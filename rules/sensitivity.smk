@@ -30,6 +30,7 @@ rule sensitivity:
         precision=precision_settings,
         images=CONFIG.sensitivity.images,
         code=code_of("sensitivity"),
+        limits=times_limits_raised(EXPERIMENT + "sensitivity.json"),
     message:
         "quantizing one layer of {wildcards.model} at a time to {wildcards.precision}"
     script:

@@ -160,15 +160,19 @@ def _violent(
     ending: child.Ending, function: str | None, printed: str, limits: child.Limits, log: str
 ) -> Failure:
     """Describe the failure of a child that could not report it itself."""
+    limit = None
     if ending.killed_for == "timeout":
-        kind, type_name, message = "timeout", "Timeout", f"stopped after {limits.seconds:g} s"
+        limit = limits.seconds
+        kind, type_name, message = "timeout", "Timeout", f"stopped after {limit:g} s"
     elif ending.killed_for == "memory":
-        kind, type_name = "memory", "MemoryLimit"
-        message = f"stopped above {limits.memory_bytes / 2**20:.0f} MiB"
+        limit = limits.memory_bytes / 2**20
+        kind, type_name, message = "memory", "MemoryLimit", f"stopped above {limit:.0f} MiB"
     else:
         # LLVM and the C++ runtime say why they abort on a line of their own.
         told = [line for line in printed.splitlines() if _SAYS_WHY.search(line)]
         kind, type_name = "crash", ending.signal or f"exit status {ending.returncode}"
         where = "" if function else " outside TVM's functions"
         message = told[-1].strip() if told else f"the process ended with {type_name}{where}"
-    return Failure(kind=kind, type=type_name, message=message, function=function, log=log)
+    return Failure(
+        kind=kind, type=type_name, message=message, function=function, log=log, limit=limit
+    )

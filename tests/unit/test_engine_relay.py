@@ -199,14 +199,14 @@ def test_a_segmentation_fault_is_a_crash(folder, monkeypatch):
 
 def test_a_time_out_is_a_failure_of_its_kind(folder):
     failure = RELAY.quantize(folder, INT8, limits=Limits(seconds=1, memory_bytes=2**32)).failure
-    assert (failure.kind, failure.message) == ("timeout", "stopped after 1 s")
+    assert (failure.kind, failure.message, failure.limit) == ("timeout", "stopped after 1 s", 1)
 
 
 def test_a_memory_limit_is_a_failure_of_its_kind(folder):
     failure = RELAY.quantize(
         folder, INT8, limits=Limits(seconds=300, memory_bytes=60 << 20)
     ).failure
-    assert (failure.kind, failure.message) == ("memory", "stopped above 60 MiB")
+    assert (failure.kind, failure.message, failure.limit) == ("memory", "stopped above 60 MiB", 60)
 
 
 def test_an_error_of_ours_is_no_outcome(folder):

@@ -202,6 +202,23 @@ def test_a_tvm_that_was_built_anew_makes_stale_its_engine(finished, tmp_path):
     assert stale == {"engine .engines/relay"} | of_engine("relay")
 
 
+def test_a_raised_limit_runs_again_what_ran_into_it(digits):
+    def stale(**limits):
+        return digits.stale("--", *last, config={**DIGITS, "limits": limits})
+
+    last = [f"{INT8}/{stage}.json" for stage in ("benchmark", "evaluate", "inspect")]
+    short = {**DIGITS, "limits": {"seconds": 1}}
+    digits.done("--forcerun", f"{INT8}/quantize.json", "--", *last, config=short)
+    assert digits.outcome("digits/relay/cpu/int8/quantize").error.limit == 1
+    assert stale(seconds=1) == set()
+    assert stale(seconds=1, memory_mb=9999) == set()
+    again = experiments(["digits"], ["int8"], engines=["relay"])
+    assert stale(seconds=2) == again
+    digits.done(*last, config=DIGITS)
+    assert digits.outcome("digits/relay/cpu/int8/quantize").state == "ok"
+    assert stale() == stale(seconds=1) == stale(seconds=9999) == set()
+
+
 def test_one_plot_is_a_target(digits):
     plot = digits.path("results/plots/latency.png")
     plot.unlink()
