@@ -50,11 +50,9 @@ def _factory(model: Model) -> str | None:
     if colon:
         top = module.partition(".")[0]
         # Found, not imported: that would run its code.
-        if PathFinder.find_spec(top, [str(Path.cwd())]):
-            return None
-        if top in sys.stdlib_module_names:
-            return f"factory = {model.factory!r}: Python's own module {top!r} has no networks"
-        if PathFinder.find_spec(top, sys.path):
+        if top in sys.builtin_module_names or PathFinder.find_spec(
+            top, [str(Path.cwd()), *sys.path]
+        ):
             return None
         return f"factory = {model.factory!r}: there is no module {top!r}"
     known = classifiers()
