@@ -95,8 +95,15 @@ def _crops(photos: list[Image.Image], settings: Model) -> Images:
 
 
 def _filled(images: Iterable[np.ndarray], count: int, settings: Model) -> np.ndarray:
-    """Return so many images in one array, without another copy of them all."""
-    return np.fromiter(images, np.dtype((np.float32, settings.input_shape)), count)
+    """Return so many images in one array, without another copy of them all.
+
+    Channels are last in memory, as images are decoded: the last bits of what PyTorch computes, and
+    so of a seeded network's statistics, rest on that.
+    """
+    channels, height, width = settings.input_shape
+    pixels = np.dtype((np.float32, (height, width, channels)))
+    filled = np.fromiter((image.transpose(1, 2, 0) for image in images), pixels, count)
+    return filled.transpose(0, 3, 1, 2)
 
 
 def _folder(path: Path, settings: Model) -> Images:

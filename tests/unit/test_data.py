@@ -72,6 +72,13 @@ def test_images_are_as_many_and_as_large_as_asked_for(source):
     assert images.labels is None
 
 
+def test_images_that_are_decoded_have_their_channels_last_in_memory(source):
+    """PyTorch's kernels, and so a seeded network's last bits, follow the layout."""
+    images = torch.from_numpy(load(data=source).calibration)
+    last = images.is_contiguous(memory_format=torch.channels_last)
+    assert last == (source != "random")
+
+
 def test_images_are_those_of_the_seed(source):
     first, again, other = (load(data=source, seed=seed) for seed in (5, 5, 6))
     assert np.array_equal(first.evaluation, again.evaluation)
