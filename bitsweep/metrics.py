@@ -5,11 +5,15 @@ within the top k only when fewer than k others score at least as much, and an im
 are all equal, or not all finite, answers nothing. A constant output therefore never agrees.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-NEGLIGIBLE_SPREAD = 1e-3
-IMAGES_TO_VARY = 10
+NEGLIGIBLE_DB = 0.01
+"""A centred SQNR up to here is a constant's: what rounding makes of 0 dB is no gain."""
+
+_Z = 1.959964  # the normal distribution's 97.5% quantile
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
@@ -24,9 +28,11 @@ def compare(
     - `top1_agreement`, `top5_agreement`: share of images whose reference top-1 is the module's
       top-1, or within its top 5. `top1_accuracy`, `top5_accuracy`, `reference_top1_accuracy`:
       the same against `labels`; None without them.
+    - `constant_agreement`, `constant_accuracy`: what one class for all images would have, at best:
+      the share of the reference's most frequent top-1, and of the most frequent label.
     - `exact`: outputs equal the reference's in every element.
-    - `sqnr_db`: 10 log10 of the reference's power over the error's. None where it is not finite:
-      when `exact`, when the reference is all zero, and when outputs are not finite.
+    - `sqnr_db`: see `sqnr_db`.
+    - `centred_sqnr_db`: see `centred_sqnr_db`.
     - `cosine`: cosine similarity, mean over images; 0 for a zero or non-finite vector.
     - `max_abs_error`: largest absolute difference; None where it is not finite.
     - `degenerate`: see `is_degenerate`.
@@ -38,42 +44,81 @@ def compare(
     images, classes = outputs.shape
     expected = reference.argmax(axis=1)
     top1, top5 = _share_in_top(outputs, expected, 1), _share_in_top(outputs, expected, 5)
-    top1_accuracy = top5_accuracy = reference_accuracy = None
+    top1_accuracy = top5_accuracy = reference_accuracy = constant_accuracy = None
     if labels is not None:
         truth = _checked_labels(labels, images, classes)
         top1_accuracy = _share_in_top(outputs, truth, 1)
         top5_accuracy = _share_in_top(outputs, truth, 5)
         reference_accuracy = _share_in_top(reference, truth, 1)
+        constant_accuracy = _share_of_most_frequent(truth)
     return {
         "images": images,
         "top1_agreement": top1,
         "top5_agreement": top5,
+        "constant_agreement": _share_of_most_frequent(expected),
         "top1_accuracy": top1_accuracy,
         "top5_accuracy": top5_accuracy,
         "reference_top1_accuracy": reference_accuracy,
+        "constant_accuracy": constant_accuracy,
         "exact": bool((outputs == reference).all()),
-        "sqnr_db": _sqnr_db(outputs, reference),
+        "sqnr_db": sqnr_db(outputs, reference),
+        "centred_sqnr_db": centred_sqnr_db(outputs, reference),
         "cosine": float(_cosine(outputs, reference).mean()),
         "max_abs_error": _finite(np.abs(outputs - reference).max()),
         "degenerate": is_degenerate(outputs, reference),
     }
 
 
-def is_degenerate(outputs: NDArray[np.float64], reference: NDArray[np.float64]) -> bool:
-    """Return whether outputs of shape (images, classes) no longer depend on their input.
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")
+def sqnr_db(outputs: ArrayLike, reference: ArrayLike) -> float | None:
+    """Return 10 log10 of Σ r² over Σ (a − r)², a and r being all elements of two equal shapes.
 
-    True when any output is not finite; when the outputs' spread over images (root mean square over
-    classes of the standard deviation over images) is below `NEGLIGIBLE_SPREAD` of the reference's;
-    or when, over at least `IMAGES_TO_VARY` images, the top-1 class is one and the same while the
-    reference gives it to fewer than half of them. The last two need a reference that varies.
+    None where that is not finite: when the two are equal, when the reference is all zero, and when
+    outputs are not finite.
+    """
+    outputs, reference = np.asarray(outputs, np.float64), np.asarray(reference, np.float64)
+    return _finite(_decibels(reference, outputs - reference))
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")
+def centred_sqnr_db(outputs: NDArray[np.float64], reference: NDArray[np.float64]) -> float | None:
+    """Return 10 log10 of Σ (r − r̄)² over Σ (a − r)², r̄ being the reference's mean over images.
+
+    The answers a and the reference r have shape (images, classes). The mean answer r̄, given to
+    every image, has 0 dB and any other constant less, so this is −10 log10(1 − R²), R² being the
+    coefficient of determination. A constant error counts: it shifts the top-1. None where it is not
+    finite, as for `sqnr_db`, and where the reference's answers are all the same.
+    """
+    return _finite(_decibels(_deviation(reference), outputs - reference))
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")
+def is_degenerate(outputs: NDArray[np.float64], reference: NDArray[np.float64]) -> bool:
+    """Return whether outputs of shape (images, classes) do no better than a constant.
+
+    True when any output is not finite; and, where the reference's answers differ, when outputs are
+    no better than a constant by either measure: the centred SQNR is at most `NEGLIGIBLE_DB`, and
+    the top-1 agreement exceeds `constant_agreement` by no more than chance (its 95% Wilson interval
+    reaches down there). One alone may be blind: agreement where the reference has one class for
+    nearly all images, as an untrained network has, SQNR where scores of another scale rank alike.
     """
     if not np.isfinite(outputs).all():
         return True
-    if _spread(outputs) < NEGLIGIBLE_SPREAD * _spread(reference):
-        return True
-    answers, expected = outputs.argmax(axis=1), reference.argmax(axis=1)
-    is_constant = len(answers) >= IMAGES_TO_VARY and np.ptp(answers) == 0
-    return bool(is_constant and np.mean(expected == answers[0]) < 0.5)
+    if (reference == reference[0]).all():
+        return False
+    if _decibels(_deviation(reference), outputs - reference) > NEGLIGIBLE_DB:
+        return False
+    expected = reference.argmax(axis=1)
+    low, _ = wilson_interval(_share_in_top(outputs, expected, 1), len(expected))
+    return low <= _share_of_most_frequent(expected)
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Return the 95% Wilson score interval of a share of `count` images (Wilson, 1927)."""
+    weight = _Z**2 / count
+    middle = (share + weight / 2) / (1 + weight)
+    half = _Z / (1 + weight) * math.sqrt(share * (1 - share) / count + weight / count / 4)
+    return middle - half, middle + half
 
 
 def _checked(outputs: ArrayLike, reference: ArrayLike) -> tuple[NDArray, NDArray]:
@@ -105,9 +150,16 @@ def _share_in_top(scores: NDArray[np.float64], wanted: NDArray[np.intp], k: int)
     return float((answered & (others_at_least_as_good < k)).mean())
 
 
-def _sqnr_db(outputs: NDArray[np.float64], reference: NDArray[np.float64]) -> float | None:
-    signal, noise = np.linalg.norm(reference), np.linalg.norm(outputs - reference)
-    return _finite(20 * (np.log10(signal) - np.log10(noise)))
+def _share_of_most_frequent(classes: NDArray[np.intp]) -> float:
+    return float(np.bincount(classes).max() / len(classes))
+
+
+def _deviation(reference: NDArray[np.float64]) -> NDArray[np.float64]:
+    return reference - reference.mean(axis=0)
+
+
+def _decibels(signal: NDArray[np.float64], noise: NDArray[np.float64]) -> float:
+    return 20 * (np.log10(np.linalg.norm(signal)) - np.log10(np.linalg.norm(noise)))
 
 
 def _cosine(outputs: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -125,7 +177,3 @@ def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _spread(scores: NDArray[np.float64]) -> float:
-    return float(np.sqrt(scores.var(axis=0).mean()))

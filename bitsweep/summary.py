@@ -8,6 +8,7 @@ from bitsweep.disturbance import OF_CPU_TIME, OF_ROUNDS
 from bitsweep.tables import check, experiment_name, failures, place, warnings
 
 _UNTRAINED = "untrained weights: seeded initialisation; accuracy has no meaning, agreement does"
+_DEGENERATE = "no better than one answer for all images"
 
 
 def markdown(summary: pd.DataFrame) -> str:
@@ -73,7 +74,7 @@ def _verdict(summary: pd.DataFrame) -> str:
     degenerate = int(summary["degenerate"].fillna(False).sum())
     return (
         f"{len(summary)} experiments: {len(summary) - failed} ran, of which {degenerate} "
-        f"degenerate (the output no longer depends on the input), and {failed} failed."
+        f"degenerate ({_DEGENERATE}), and {failed} failed."
     )
 
 
@@ -83,13 +84,21 @@ def _about(of_model: pd.DataFrame) -> str:
         return "The model could not be traced."
     weights = f"trained weights: `{first['weights']}`" if first["trained"] else _UNTRAINED
     about = f"{first['parameters']:,} parameters; {weights}."
-    images, reference = (of_model[c].dropna() for c in ("images", "reference_top1_accuracy"))
-    if len(images):
-        labels = "labelled" if first["labelled"] else "without labels"
-        about += f" Evaluated on {images.iloc[0]} images, {labels}."
-    if len(reference):
-        about += f" PyTorch's own top-1 accuracy on them is {reference.iloc[0]:.1%}."
-    return about
+    evaluated = of_model.dropna(subset=["images"])
+    if evaluated.empty:
+        return about
+    row = evaluated.iloc[0]
+    labels = "labelled" if row["labelled"] else "without labels"
+    about += f" Evaluated on {row['images']} images, {labels}."
+    if row["labelled"]:
+        about += f" PyTorch's own top-1 accuracy on them is {row['reference_top1_accuracy']:.1%}."
+    about += f" One class for all of them would have {row['constant_agreement']:.1%} agreement"
+    if row["labelled"]:
+        about += f" and {row['constant_accuracy']:.1%} accuracy"
+    levels = (evaluated["sqnr_db"] - evaluated["centred_sqnr_db"]).dropna()
+    return about + (
+        f", PyTorch's mean answer {levels.iloc[0]:z.1f} dB SQNR." if len(levels) else "."
+    )
 
 
 def _table(group: pd.DataFrame) -> str:
@@ -139,7 +148,7 @@ def _interval(row: pd.Series, median: str, low: str, form: str) -> str:
 
 def _note(row: pd.Series, several_cpus: bool) -> str:
     notes = {
-        "degenerate": "degenerate: the output no longer depends on the input",
+        "degenerate": f"degenerate: {_DEGENERATE}",
         "exact": "exact: the same outputs as PyTorch",
         "disturbed": "disturbed: others used the CPUs while it was timed",
     }
@@ -208,6 +217,8 @@ def _measured(summary: pd.DataFrame) -> str:
         "first measurement and in a second.",
         "- Agreement: the share of images for which the module and PyTorch answer the same. "
         "SQNR: PyTorch's output power over that of the difference.",
+        "- Degenerate: no nearer to PyTorch's answers than their mean, given to every image, is, "
+        "and agreeing on no more images, beyond chance, than one class for all would.",
         "- Module: the size of `module.so`, weights included; of float32: its ratio to the "
         "float32 module's.",
     ]

@@ -66,9 +66,12 @@ _COLUMNS: dict[str, str] = {
     "top1_accuracy": "Float64",
     "top5_accuracy": "Float64",
     "reference_top1_accuracy": "Float64",
+    "constant_accuracy": "Float64",
     "top1_agreement": "Float64",
     "top5_agreement": "Float64",
+    "constant_agreement": "Float64",
     "sqnr_db": "Float64",
+    "centred_sqnr_db": "Float64",
     "cosine": "Float64",
     "max_abs_error": "Float64",
     "degenerate": "boolean",
@@ -141,7 +144,10 @@ def one_line(row: pd.Series) -> str:
     if "top1_accuracy" in row:
         told.append(f"top-1 accuracy {row['top1_accuracy']:.1%}")
     elif "top1_agreement" in row:
-        told.append(f"top-1 agreement {row['top1_agreement']:.1%}")
+        told.append(
+            f"top-1 agreement {row['top1_agreement']:.1%} "
+            f"(a constant's {row['constant_agreement']:.1%})"
+        )
     if "sqnr_db" in row:
         told.append(f"SQNR {row['sqnr_db']:z.1f} dB")
     if "module_size_bytes" in row:

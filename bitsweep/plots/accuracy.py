@@ -1,6 +1,5 @@
 """Accuracy against bits: what each bit width costs, in every engine that has it."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -10,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bitsweep.metrics import wilson_interval
 from bitsweep.plots import style
 from bitsweep.plots.style import Panel
 
-_Z = 1.959964  # the normal distribution's 97.5% quantile
 _MARKERS = {32: "*", 8: "o", 4: "s", 2: "^", 1: "D"}  # by bits of the activations
 _OTHER_MARKER = "p"
 _SLOT_INCHES, _HEIGHT_INCHES, _BESIDE_INCHES = 0.5, 3.1, 1.0
@@ -42,7 +41,8 @@ def draw(summary: pd.DataFrame) -> Figure:
     """Return the plot: a panel per model, bits falling to the right.
 
     Height is top-1 accuracy where there are labels, else SQNR. Colours are engines, markers the
-    bits of the activations; lines join what an engine does at one number of these.
+    bits of the activations; lines join what an engine does at one number of these. A dashed line is
+    what the best constant answer would have.
     """
     found = style.panels(summary)
     colours = style.engine_colours(summary)
@@ -87,6 +87,8 @@ def _draw_panel(ax: Axes, panel: Panel, colours: Mapping[str, object]) -> None:
     references = panel.rows["reference_top1_accuracy"].dropna()
     if labelled and len(references):
         style.reference_level(ax, 100 * references.iloc[0], "PyTorch")
+    if (level := _constants_level(panel, measure)) is not None:
+        style.reference_level(ax, level, "constant")
     images = panel.rows["images"].dropna()
     over = f", {images.iloc[0]} images" if len(images) else ""
     ax.set_ylabel(measure.label.format(images=over))
@@ -117,9 +119,21 @@ def _limits(panel: Panel, measure: _Measure) -> tuple[float, float]:
     if measure is _ACCURACY:
         return 0, 119
     quantized = panel.rows[panel.rows["weight_bits"] < 32]
-    values = (quantized if len(quantized) else panel.rows)[measure.column].dropna()
+    values = [*(quantized if len(quantized) else panel.rows)[measure.column].dropna()]
+    if (level := _constants_level(panel, measure)) is not None:
+        values.append(level)
     low, high = min([0.0, *values]), max([10.0, *values])
     return low - 0.04 * (high - low), high + 0.22 * (high - low)
+
+
+def _constants_level(panel: Panel, measure: _Measure) -> float | None:
+    """Return what the best constant answer would have, the same for all experiments of a model."""
+    if measure is _ACCURACY:
+        levels = 100 * panel.rows["constant_accuracy"]
+    else:
+        levels = panel.rows["sqnr_db"] - panel.rows["centred_sqnr_db"]
+    levels = levels.dropna()
+    return levels.iloc[0] if len(levels) else None
 
 
 def _bands(ax: Axes, slots: list[Slot]) -> None:
@@ -220,11 +234,3 @@ def _marker(activation_bits: int) -> str:
 
 def _entry(label: str, **look) -> Line2D:
     return Line2D([], [], linestyle="none", label=label, **{"color": style.GREY, **look})
-
-
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """Return the 95% Wilson score interval of a share of `count` images (Wilson, 1927)."""
-    weight = _Z**2 / count
-    middle = (share + weight / 2) / (1 + weight)
-    half = _Z / (1 + weight) * math.sqrt(share * (1 - share) / count + weight / count / 4)
-    return middle - half, middle + half

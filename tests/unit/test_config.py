@@ -276,11 +276,11 @@ MISTAKES = {
     ),
     "expectation of nothing": (
         lambda raw: raw["expect"].append({"precision": "int5", "outcome": "ok"}),
-        ["expect.3.precision", "'int5'"],
+        ["expect.5.precision", "'int5'"],
     ),
     "expectation of no stage": (
         lambda raw: raw["expect"].append({"outcome": "failed@compiling"}),
-        ["expect.3.outcome = 'failed@compiling'", "import|calibrate|quantize"],
+        ["expect.5.outcome = 'failed@compiling'", "import|calibrate|quantize"],
     ),
     "true for a number": (
         lambda raw: raw["benchmark"].update(runs=True),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitsweep.metrics import compare
+from bitsweep.metrics import centred_sqnr_db, compare, sqnr_db, wilson_interval
 
 
 @pytest.fixture(autouse=True)
@@ -33,14 +33,17 @@ def test_by_hand():
         "images": 2,
         "top1_agreement": 0.5,
         "top5_agreement": 1.0,
+        "constant_agreement": 0.5,
         "top1_accuracy": 1.0,
         "top5_accuracy": 1.0,
         "reference_top1_accuracy": 0.5,
+        "constant_accuracy": 1.0,
         "exact": False,
-        "sqnr_db": pytest.approx(10 * math.log10(1.0)),
+        "sqnr_db": pytest.approx(10 * math.log10(26 / 26)),
+        "centred_sqnr_db": pytest.approx(10 * math.log10(9 / 26)),  # the mean is 1.5, 2.5, 0
         "cosine": pytest.approx((10 / math.sqrt(110) + 4 / math.sqrt(41)) / 2),
         "max_abs_error": 5.0,
-        "degenerate": False,
+        "degenerate": True,
     }
 
 
@@ -66,7 +69,7 @@ def test_sqnr_of_a_known_error():
 def test_without_labels_accuracy_is_none():
     found = compare(scores(), scores(seed=1))
     assert found["top1_accuracy"] is found["top5_accuracy"] is None
-    assert found["reference_top1_accuracy"] is None
+    assert found["reference_top1_accuracy"] is found["constant_accuracy"] is None
 
 
 @pytest.mark.parametrize("classes", [2, 5, 6, 10])
@@ -94,7 +97,7 @@ def test_outputs_that_are_not_finite(value):
     outputs = reference.copy()
     outputs[3, reference[3].argmax() if value == np.inf else 4] = value
     found = compare(outputs, reference)
-    assert found["sqnr_db"] is found["max_abs_error"] is None
+    assert found["sqnr_db"] is found["centred_sqnr_db"] is found["max_abs_error"] is None
     assert found["degenerate"]
     assert not found["exact"]
     assert found["top1_agreement"] == 0.95
@@ -115,45 +118,131 @@ def test_values_that_would_overflow():
     json.dumps(found, allow_nan=False)
 
 
+class TestConstant:
+    def test_its_agreement_is_the_share_of_the_class_that_is_answered_most(self):
+        reference = np.eye(4)[[2, 2, 2, 0, 1]]
+        labels = [3, 3, 2, 2, 3]
+        found = compare(scores(5, 4), reference, labels)
+        assert (found["constant_agreement"], found["constant_accuracy"]) == (0.6, 0.6)
+        for constant in np.eye(4):
+            of_constant = compare(np.tile(constant, (5, 1)), reference, labels)
+            assert of_constant["top1_agreement"] <= 0.6
+            assert of_constant["top1_accuracy"] <= 0.6
+
+    @given(seeds, st.floats(-3, 3), st.floats(0, 3))
+    def test_no_constant_has_more_than_0_db_and_the_mean_has_it(self, seed, shift, wide):
+        reference = scores(seed=seed) + shift
+        mean = reference.mean(axis=0)
+        other = mean + wide * scores(1, seed=seed + 1)
+        assert centred_sqnr_db(np.tile(mean, (20, 1)), reference) == pytest.approx(0, abs=1e-9)
+        assert centred_sqnr_db(np.tile(other, (20, 1)), reference) <= 1e-9
+
+    @given(seeds, st.floats(1e-3, 10))
+    def test_the_coefficient_of_determination_says_the_same(self, seed, size):
+        reference = scores(seed=seed) + 5
+        outputs = reference + size * scores(seed=seed + 1)
+        residual = np.sum((outputs - reference) ** 2)
+        determination = 1 - residual / (len(reference) * reference.var(axis=0).sum())
+        found = centred_sqnr_db(outputs, reference)
+        assert found == pytest.approx(-10 * math.log10(1 - determination), abs=1e-6)
+
+    def test_sqnr_praises_a_constant_where_the_mean_is_large_and_the_centred_one_does_not(self):
+        reference = scores() + 10
+        constant = np.full_like(reference, 10)
+        assert sqnr_db(constant, reference) > 19
+        assert centred_sqnr_db(constant, reference) < 0
+
+
+def one_class_mostly(images=64, others=15, seed=0):
+    """Scores of an untrained network: a large mean, one class for all images but `others`."""
+    reference = 0.1 * scores(images, seed=seed)
+    reference[:, 7] += 10
+    reference[:others, 3] += 20
+    return reference
+
+
 class TestDegenerate:
     def test_one_answer_for_all_images(self):
         reference = scores()
         assert compare(np.tile(reference[:1], (20, 1)), reference)["degenerate"]
 
-    @pytest.mark.parametrize(("share", "degenerate"), [(0.9e-3, True), (1.1e-3, False)])
-    def test_a_spread_around_the_limit(self, share, degenerate):
-        reference = scores(images=9)  # too few for a constant top-1 to tell
+    @pytest.mark.parametrize(("share", "degenerate"), [(1.1e-3, True), (1.2e-3, False)])
+    def test_a_gain_around_the_limit(self, share, degenerate):
+        reference = scores()
         mean = reference.mean(axis=0)
         assert compare(mean + share * (reference - mean), reference)["degenerate"] is degenerate
 
-    @pytest.mark.parametrize(("images", "degenerate"), [(9, False), (10, True)])
-    def test_one_class_for_all_of_ten_images(self, images, degenerate):
-        reference = scores(images)
+    def test_one_class_for_all_images(self):
+        reference = scores()
         outputs = reference.copy()
         outputs[:, 7] += 100
-        assert compare(outputs, reference)["degenerate"] is degenerate
+        assert compare(outputs, reference)["degenerate"]
 
     def test_one_class_is_right_where_the_reference_has_one(self):
         reference = scores()
         reference[:, 7] += 100
         assert not compare(reference + 0.1 * scores(seed=1), reference)["degenerate"]
 
-    @pytest.mark.parametrize(("agreeing", "degenerate"), [(9, True), (10, False)])
-    def test_the_answer_that_the_reference_mostly_gives_is_no_constant(self, agreeing, degenerate):
-        reference = scores()
-        reference[:, 7] -= 100
-        reference[:agreeing, 7] += 200
+    @given(seeds)
+    def test_the_class_that_the_reference_mostly_gives_is_a_constant_too(self, seed):
+        reference = one_class_mostly(seed=seed)
+        outputs = 0.1 * scores(64, seed=seed + 1)
+        outputs[:, 7] += 10
+        found = compare(outputs, reference)
+        assert found["top1_agreement"] == found["constant_agreement"] == 49 / 64
+        assert found["degenerate"]
+
+    def test_a_network_of_one_class_mostly_may_be_told_by_its_decibels_alone(self):
+        reference = one_class_mostly()
         outputs = reference.copy()
-        outputs[:, 7] += 200
-        assert len(outputs) == 20
-        assert compare(outputs, reference)["degenerate"] is degenerate
+        outputs[:15, 3] -= 11  # no longer the largest
+        found = compare(outputs, reference)
+        assert found["top1_agreement"] == found["constant_agreement"]
+        assert found["centred_sqnr_db"] > 1
+        assert not found["degenerate"]
+
+    @pytest.mark.parametrize("factor", [1e-6, 1e6])
+    def test_scores_of_another_scale_are_told_by_their_ranks_alone(self, factor):
+        found = compare(factor * scores(), scores())
+        assert found["centred_sqnr_db"] <= 0.01
+        assert found["top1_agreement"] == 1.0
+        assert not found["degenerate"]
+
+    @pytest.mark.parametrize(("right", "degenerate"), [(14, True), (21, False)])
+    def test_agreement_that_chance_explains_is_none(self, right, degenerate):
+        # Of 100 images a tenth has each class: Wilson's interval of 16 begins at 0.101.
+        reference = np.eye(10)[np.arange(100) % 10]
+        outputs = 100 * np.roll(reference, 1, axis=1)
+        outputs[:right] = 100 * reference[:right]
+        found = compare(outputs, reference)
+        assert (found["top1_agreement"], found["constant_agreement"]) == (right / 100, 0.1)
+        assert found["degenerate"] is degenerate
+
+    @given(seeds)
+    def test_answers_to_other_images_are_degenerate(self, seed):
+        reference = scores(100, seed=seed)
+        assert compare(np.roll(reference, 1, axis=0), reference)["centred_sqnr_db"] < 0
 
     def test_equal_images_say_nothing(self):
         reference = np.tile(scores(1), (20, 1))
-        assert not compare(reference, reference)["degenerate"]
+        assert not compare(reference + 1, reference)["degenerate"]
 
     def test_a_single_image(self):
         assert not compare(scores(1), scores(1, seed=1))["degenerate"]
+
+
+def test_wilson_interval():
+    # Newcombe (1998), table I: 81 of 263.
+    assert wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    low, high = wilson_interval(1.0, 64)
+    assert 0.94 < low < high == pytest.approx(1.0)
+
+
+@given(seeds)
+def test_sqnr_is_of_tensors_of_any_shape(seed):
+    reference = np.random.default_rng(seed).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    noisy = reference * np.float32(1.125)  # exact in float32 but for its last bits
+    assert sqnr_db(noisy, reference) == pytest.approx(20 * math.log10(8), abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +270,7 @@ def test_a_perfect_match(seed, classes):
     for share in ("top1_agreement", "top5_agreement", "top1_accuracy", "reference_top1_accuracy"):
         assert found[share] == 1.0
     assert found["exact"]
-    assert found["sqnr_db"] is None
+    assert found["sqnr_db"] is found["centred_sqnr_db"] is None
     assert found["max_abs_error"] == 0.0
     assert found["cosine"] == pytest.approx(1.0)
     assert not found["degenerate"]
@@ -212,8 +301,10 @@ def test_scaling(seed, factor):
     found = compare(outputs, reference)
     both = compare(outputs * factor, reference * factor)
     one = compare(outputs * factor, reference)
-    assert both["sqnr_db"] == pytest.approx(found["sqnr_db"], abs=1e-9)
-    for name in ("top1_agreement", "top5_agreement", "cosine", "degenerate"):
+    for name in ("sqnr_db", "centred_sqnr_db"):
+        assert both[name] == pytest.approx(found[name], abs=1e-9)
+    assert both["degenerate"] == found["degenerate"]
+    for name in ("top1_agreement", "top5_agreement", "cosine"):
         assert both[name] == pytest.approx(found[name])
         assert one[name] == pytest.approx(found[name])
 

@@ -1,6 +1,7 @@
 import re
 import textwrap
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.text import Text
@@ -8,7 +9,6 @@ from matplotlib.text import Text
 from bitsweep import plots
 from bitsweep.outcome import Failure
 from bitsweep.plots import style
-from bitsweep.plots.accuracy import wilson_interval
 from tests.unit import synthetic
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -135,6 +135,19 @@ def test_sqnr_stands_in_where_there_are_no_labels(tmp_path):
     assert "exact" in texts and "36.1" in texts and "92.6" in texts
 
 
+def test_what_a_constant_would_have_is_a_line(tmp_path):
+    figure = plots.PLOTS["accuracy"](synthetic.summarise(tmp_path, synthetic.sweep()))
+    levels = {}
+    for ax in figure.axes:
+        (label,) = (text for text in ax.texts if text.get_text() == "constant")
+        levels[ax.get_title("left") or ax.get_title()] = label.xy[1]
+        assert any(np.allclose(line.get_ydata(), label.xy[1]) for line in ax.lines)
+    assert levels == {
+        "resnet50 (untrained weights)": pytest.approx(12.9),
+        "digits": pytest.approx(10.2),
+    }
+
+
 def test_accuracy_stands_against_bits_which_fall_to_the_right(tmp_path):
     precisions = ["w1a8", "int8", "int2", "w4a8", "int4", "w2a8", "float32"]
     experiments = synthetic.sweep(["digits"], ["relax"], precisions)
@@ -233,10 +246,3 @@ def test_write_leaves_a_png(tmp_path):
     plots.write("size", summary, tmp_path / "plots" / "size.png")
     assert (tmp_path / "plots/size.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in (tmp_path / "plots").iterdir()] == ["size.png"]
-
-
-def test_wilson_interval():
-    # Newcombe (1998), table I: 81 of 263.
-    assert wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    low, high = wilson_interval(1.0, 64)
-    assert 0.94 < low < high == pytest.approx(1.0)

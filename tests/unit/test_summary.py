@@ -42,8 +42,17 @@ def test_failures_are_explained_one_by_one(told):
 def test_figures_carry_their_intervals(told):
     assert "75.30 [73.79, 77.56]" in told
     assert "0.63 [0.61, 0.64]" in told
-    assert told.count("degenerate: the output no longer depends on the input") == 4
+    assert told.count("degenerate: no better than one answer for all images") == 4
     assert told.count("exact: the same outputs as PyTorch") == 4
+
+
+def test_what_a_constant_would_have_is_told(told):
+    resnet50, digits = told.split("## digits\n")
+    assert (
+        "One class for all of them would have 76.6% agreement, "
+        "PyTorch's mean answer 12.9 dB SQNR." in resnet50
+    )
+    assert "would have 10.4% agreement and 10.2% accuracy, PyTorch's mean answer 0.3 dB" in digits
 
 
 def test_bits_and_what_runs_in_integers_are_told(told):

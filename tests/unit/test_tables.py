@@ -65,7 +65,9 @@ def test_figures_come_from_the_files_of_their_stage(summary):
 
 
 def test_accuracy_is_there_only_with_labels(summary):
-    assert _row(summary, "int8")["top1_accuracy"] is pd.NA
+    assert _row(summary, "int8")[["top1_accuracy", "constant_accuracy"]].isna().all()
+    assert _row(summary, "int8")["constant_agreement"] == 0.766
+    assert _row(summary, "int8", model="digits")["constant_accuracy"] == 0.102
     assert _row(summary, "int8", model="digits")["top1_accuracy"] > 0.9
 
 
@@ -141,7 +143,7 @@ def test_one_line_names_the_place(summary):
         "(src/target/llvm/codegen_llvm.cc:1749): Check failed: value_dtype.bits() >= 8 (4 vs. 8)"
     )
     assert tables.one_line(_with_keys(summary, "int1")).endswith(
-        "top-1 agreement 1.6%, SQNR -1.4 dB, 0.00270 MB, degenerate"
+        "top-1 agreement 1.6% (a constant's 76.6%), SQNR -1.4 dB, 0.00270 MB, degenerate"
     )
     assert "<NA>" not in "".join(tables.one_line(row) for _, row in summary.iterrows())
 

