@@ -6,6 +6,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
+from bitsweep import metrics
 from bitsweep.relax import graph, op
 from bitsweep.relax.accounting import layer_macs
 from bitsweep.relax.config import QConfig
@@ -37,7 +38,8 @@ def sensitivity(
 
     A row has `layer`, `weight_bits`, `input_bits`, `macs`, `weights` (their number), `sqnr_db` of
     the layer's own output, `output_sqnr_db` of the network's, `top1_accuracy` (None without labels)
-    and `top1_agreement` with `answers`. Raises `ValueError` as `quantize` does.
+    and `top1_agreement` with `answers`, all as in `bitsweep.metrics`. Raises `ValueError` as
+    `quantize` and `metrics.compare` do.
     """
     calibration = graph.images_of(mod, calibration_data)
     evaluation = graph.images_of(mod, images)
@@ -116,22 +118,16 @@ class _Network:
 
 
 def _row(call, own, outputs, labels, answers, network) -> dict:
-    chosen = outputs.argmax(axis=1)
+    before, after = (np.concatenate(part) for part in zip(*own, strict=True))
+    found = metrics.compare(outputs, answers, labels)
     return {
         "layer": call.attrs["name"],
         "weight_bits": int(call.attrs["weight_bits"]),
         "input_bits": int(network.mark_of(call.args[0]).attrs["bits"]),
         "macs": layer_macs(call),
         "weights": int(np.prod(op.shape_of(call.args[1]))),
-        "sqnr_db": _sqnr_db(*(np.concatenate(part) for part in zip(*own, strict=True))),
-        "output_sqnr_db": _sqnr_db(answers, outputs),
-        "top1_accuracy": None if labels is None else float(np.mean(chosen == labels)),
-        "top1_agreement": float(np.mean(chosen == answers.argmax(axis=1))),
+        "sqnr_db": metrics.sqnr_db(after, before),
+        "output_sqnr_db": found["sqnr_db"],
+        "top1_accuracy": found["top1_accuracy"],
+        "top1_agreement": found["top1_agreement"],
     }
-
-
-def _sqnr_db(signal: np.ndarray, noisy: np.ndarray) -> float:
-    """Signal to quantization noise, dB; infinite for none."""
-    noise = np.sum(np.square(signal.astype(np.float64) - noisy))
-    power = np.sum(np.square(signal, dtype=np.float64))
-    return float(10 * np.log10(power / noise)) if noise else float("inf")

@@ -493,3 +493,18 @@ def test_sensitivity_has_a_row_of_every_quantized_layer(small, target):
     skipping = rows(QConfig(rounding="nearest", skip_layers=("conv2d_0",)), labels=None)
     assert [row["layer"] for row in skipping] == ["dense_0"]
     assert skipping[0]["top1_accuracy"] is None
+
+
+def test_sensitivity_settles_ties_and_tells_what_is_exact_as_the_metrics_do(small, target):
+    _, images = small
+    last = nn.Linear(4, 2)
+    network = network_of(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), last)
+    nn.init.zeros_(last.weight)
+    nn.init.ones_(last.bias)  # every answer is a tie, quantized or not
+    mod = torch_networks.imported(network, images)
+    answers = torch_networks.answers(network, images)
+    labels = np.zeros(len(images), int)
+    for row in sensitivity(mod, NEAREST, images, images, labels, answers, target):
+        assert (row["top1_accuracy"], row["top1_agreement"]) == (0, 0)
+        assert row["output_sqnr_db"] is None
+    assert row["sqnr_db"] is None
