@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitsweep.relax import grid
 from bitsweep.relax.weights.feedback import round_with_feedback
+from tests.unit.relax.levels import rounded
 
 
 def by_definition(values, reference, feedback, bits):
@@ -15,7 +15,7 @@ def by_definition(values, reference, feedback, bits):
     for k in range(values.shape[-2]):
         fed_back = np.einsum("...jo,...j->...o", errors[..., :k, :], feedback[..., :k, k])
         here = values[..., k, :] + fed_back
-        integers[..., k, :] = grid.round_to_grid(here.copy(), bits)
+        integers[..., k, :] = rounded(here, bits)
         errors[..., k, :] = reference[..., k, :] - integers[..., k, :]
         remainder[..., k, :] = here - integers[..., k, :]
     return integers, errors, remainder

@@ -5,24 +5,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from bitsweep.relax import grid
+from tests.unit.relax.levels import LEVELS
 
 BITS = st.integers(1, 8)
 few = settings(max_examples=60)
 
 
-@pytest.mark.parametrize(
-    ("bits", "levels"),
-    [
-        (1, [-1, 1]),
-        (2, [-3, -1, 1, 3]),
-        (3, [-7, -5, -3, -1, 1, 3, 5, 7]),
-        (4, list(range(-15, 16, 2))),
-        (5, list(range(-15, 16))),
-        (6, list(range(-31, 32))),
-        (7, list(range(-63, 64))),
-        (8, list(range(-127, 128))),
-    ],
-)
+@pytest.mark.parametrize(("bits", "levels"), LEVELS.items())
 def test_levels(bits, levels):
     assert grid.levels(bits).tolist() == levels
     assert grid.levels(bits).dtype == np.int8
@@ -43,15 +32,15 @@ def test_bits_that_no_grid_has(bits):
 def test_the_nearest_level_is_chosen(bits, scaled):
     rounded = grid.round_to_grid(scaled, bits)
     assert rounded.dtype == scaled.dtype
-    assert set(rounded.tolist()) <= set(grid.levels(bits).tolist())
-    distances = np.abs(scaled[:, None].astype(np.float64) - grid.levels(bits))
+    assert set(rounded.tolist()) <= set(LEVELS[bits])
+    distances = np.abs(scaled[:, None].astype(np.float64) - LEVELS[bits])
     assert (np.abs(scaled.astype(np.float64) - rounded) == distances.min(axis=1)).all()
 
 
 @few
 @given(BITS)
 def test_levels_round_to_themselves_and_their_input_is_kept(bits):
-    levels = grid.levels(bits).astype(np.float64)
+    levels = np.array(LEVELS[bits], np.float64)
     given_levels = levels.copy()
     assert (grid.round_to_grid(given_levels, bits) == levels).all()
     assert (given_levels == levels).all()
@@ -60,7 +49,7 @@ def test_levels_round_to_themselves_and_their_input_is_kept(bits):
 @few
 @given(BITS)
 def test_the_border_between_levels_is_half_way(bits):
-    levels = grid.levels(bits).astype(np.float64)
+    levels = np.array(LEVELS[bits], np.float64)
     borders = (levels[:-1] + levels[1:]) / 2
     assert (grid.round_to_grid(borders, bits) == levels[1:]).all()
     assert (grid.round_to_grid(borders - 0.01, bits) == levels[:-1]).all()

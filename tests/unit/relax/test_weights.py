@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from bitsweep.relax import grid
 from bitsweep.relax.weights import (
     Moments,
     binary,
@@ -17,6 +16,7 @@ from bitsweep.relax.weights import (
     nearest,
     shrinkage,
 )
+from tests.unit.relax.levels import LEVELS, rounded
 
 BITS = st.integers(1, 8)
 WEIGHTS = arrays.arrays(
@@ -52,7 +52,7 @@ def errors(weight, integers, scale, hessian):
 
 
 def on_grid(integers, bits):
-    return integers.dtype == np.int8 and np.isin(integers, grid.levels(bits)).all()
+    return integers.dtype == np.int8 and np.isin(integers, LEVELS[bits]).all()
 
 
 @few
@@ -62,7 +62,7 @@ def test_scale_by_maximum_reaches_the_limit_and_clips_nothing(weight, bits, per_
     largest = np.abs(weight).max(axis=1 if per_channel else None)
     assert scale.dtype == np.float32
     assert scale.shape == weight.shape[:1]
-    assert scale * grid.limit(bits) == pytest.approx(np.broadcast_to(largest, scale.shape))
+    assert scale * LEVELS[bits][-1] == pytest.approx(np.broadcast_to(largest, scale.shape))
 
 
 @few
@@ -104,7 +104,7 @@ def test_nearest_is_on_the_grid_and_nearest(weight, bits):
     integers = nearest(weight, scale, bits)
     assert on_grid(integers, bits)
     live = scale > 0
-    away = np.abs(weight[..., None] - scale[:, None, None] * grid.levels(bits).astype(np.float64))
+    away = np.abs(weight[..., None] - scale[:, None, None] * np.array(LEVELS[bits], np.float64))
     mine = np.abs(weight - scale[:, None] * integers.astype(np.float64))
     assert (mine <= away.min(axis=-1) + 1e-6 * scale[:, None])[live].all()
 
@@ -151,7 +151,7 @@ def papers_gptq(weight, hessian, scale, bits):
     upper = np.linalg.cholesky(np.linalg.inv(hessian)).T
     remaining, integers = weight.copy(), np.empty_like(weight)
     for column in range(weight.shape[1]):
-        integers[:, column] = grid.round_to_grid(remaining[:, column] / scale, bits)
+        integers[:, column] = rounded(remaining[:, column] / scale, bits)
         error = (remaining[:, column] - scale * integers[:, column]) / upper[column, column]
         remaining[:, column:] -= error[:, None] * upper[column, column:]
     return integers
@@ -193,7 +193,7 @@ def test_descent_never_raises_the_error_and_ends_where_no_step_lowers_it(seed, b
     assert on_grid(found.astype(np.int8), bits)
     error = errors(weight, found, scale, hessian)
     assert (error <= errors(weight, integers, start, hessian) * (1 + 1e-9)).all()
-    for column, level in itertools.product(range(12), grid.levels(bits)):
+    for column, level in itertools.product(range(12), LEVELS[bits]):
         other = found.copy()
         other[:, column] = level
         assert (errors(weight, other, scale, hessian) >= error * (1 - 1e-9)).all()
