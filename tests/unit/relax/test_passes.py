@@ -9,7 +9,6 @@ from tvm import relax
 from bitsweep.relax import NotQuantizable, QConfig, graph, op
 from bitsweep.relax.evaluator import Evaluator
 from bitsweep.relax.ranges import Observer
-from bitsweep.relax.requantization import multiplier_and_shift
 from bitsweep.relax.transform.annotate import annotate
 from bitsweep.relax.transform.calibrate import calibrate
 from bitsweep.relax.transform.canonicalise import canonicalise
@@ -17,6 +16,7 @@ from bitsweep.relax.transform.pack import pack
 from bitsweep.relax.transform.realise import realise
 from bitsweep.relax.transform.round_weights import round_weights
 from tests.unit.relax import interpreter
+from tests.unit.relax.fixed_point import multiplier_and_shift
 
 RANDOM = np.random.default_rng(0)
 NEAREST = QConfig(rounding="nearest", bias_correction=False, calibrate_mode="min_max")
