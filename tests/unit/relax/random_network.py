@@ -1,5 +1,6 @@
 """Random small networks as a frontend would give them: what a quantizer may meet."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -210,34 +211,109 @@ def _step(draw, network: Network) -> None:
     record(activation)
 
 
-@st.composite
-def networks(draw) -> Network:
-    """One to four steps, a convolution among them, and an end: images, features, or classes."""
-    random = np.random.default_rng(draw(st.integers(0, 2**16)))
-    channels = draw(st.sampled_from([1, 2, 3, 4, 6, 18]))
-    height, width = draw(st.tuples(st.integers(2, 7), st.integers(2, 9)))
-    image = relax.Var("image", relax.TensorType((1, channels, height, width), "float32"))
+def built(steps: Callable[[Network], None], channels: int, size, seed: int = 0) -> Network:
+    """The network of these steps, on an image of (1, channels, *size)."""
+    image = relax.Var("image", relax.TensorType((1, channels, *size), "float32"))
+    random = np.random.default_rng(seed)
     network = Network(random, relax.BlockBuilder(), image, record=[f"{image.ty.shape}"])
     with network.builder.function("main", [image]):
         with network.builder.dataflow():
-            if draw(st.booleans()):
-                _convolution(draw, network)
-            for _ in range(draw(st.integers(1, 3))):
-                _step(draw, network)
-            end = draw(st.sampled_from(["classes", "image", "flat classes", "conv"]))
-            if end == "conv":
-                _convolution(draw, network)
-            elif end == "classes":
-                network.emit(relax.op.mean(network.last, [2, 3]))
-                network.dense(5)
-            elif end == "flat classes":
-                network.emit(relax.op.reshape(network.last, (1, int(np.prod(network.shape)))))
-                network.dense(3)
-            network.record.append(end)
+            steps(network)
             result = network.builder.emit_output(network.last)
         network.builder.emit_func_output(result)
     network.module = network.builder.finalize()
     return network
+
+
+@st.composite
+def networks(draw) -> Network:
+    """One to four steps, a convolution among them, and an end: images, features, or classes."""
+
+    def steps(network: Network) -> None:
+        if draw(st.booleans()):
+            _convolution(draw, network)
+        for _ in range(draw(st.integers(1, 3))):
+            _step(draw, network)
+        end = draw(st.sampled_from(["classes", "image", "flat classes", "conv"]))
+        if end == "conv":
+            _convolution(draw, network)
+        elif end == "classes":
+            network.emit(relax.op.mean(network.last, [2, 3]))
+            network.dense(5)
+        elif end == "flat classes":
+            network.emit(relax.op.reshape(network.last, (1, int(np.prod(network.shape)))))
+            network.dense(3)
+        network.record.append(end)
+
+    seed = draw(st.integers(0, 2**16))
+    channels = draw(st.sampled_from([1, 2, 3, 4, 6, 18]))
+    size = draw(st.tuples(st.integers(2, 7), st.integers(2, 9)))
+    return built(steps, channels, size, seed)
+
+
+def _groups(network: Network) -> None:
+    """Groups of fewer channels than are packed together, in and out, padded unevenly."""
+    network.conv(9, (3, 3), groups=3, padding=(0, 1, 2, 1), strides=(2, 1))
+    network.activate("relu")
+    network.conv(6, (1, 1), groups=3)
+
+
+def _dilated(network: Network) -> None:
+    """Dilation and strides together, of an uneven kernel, and dead channels."""
+    network.conv(
+        17, (3, 2), special={"dead"}, padding=(2, 0, 1, 2), strides=(2, 2), dilation=(2, 2)
+    )
+    network.activate("hardswish")
+    network.conv(5, (2, 3), padding=(1, 2, 1, 2), dilation=(1, 2))
+
+
+def _depthwise(network: Network) -> None:
+    """Two outputs a channel, then one, of no multiple of a vector's lanes."""
+    network.conv(36, (3, 3), groups=18, padding=(1, 1, 1, 1))
+    network.activate("relu6")
+    network.conv(36, (2, 2), groups=36, strides=(1, 2), special={"huge bias"})
+
+
+def _pointwise(network: Network) -> None:
+    """From a single channel, strided, to classes."""
+    network.conv(33, (1, 1), strides=(2, 2))
+    network.activate("silu")
+    network.emit(relax.op.mean(network.last, [2, 3]))
+    network.dense(5)
+
+
+def _residual(network: Network) -> None:
+    """Two blocks, the second on what a batch norm scales and an activation clips."""
+    for activation in ("relu", "leaky"):
+        before = network.last
+        network.conv(network.channels, (3, 3), padding=(1, 1, 1, 1), magnitude=0.3)
+        network.batch_norm()
+        network.activate("relu6")
+        network.conv(network.channels, (3, 3), padding=(1, 1, 1, 1), magnitude=0.3)
+        network.emit(relax.op.add(before, network.last))
+        network.activate(activation)
+
+
+def _beside(network: Network) -> None:
+    """Concatenated with its input, shuffled, gated, pooled."""
+    before = network.last
+    network.conv(network.channels, (3, 3), padding=(1, 1, 1, 1))
+    network.emit(relax.op.concat([network.last, before], axis=1))
+    network.shuffle()
+    network.gate("hardsigmoid")
+    network.emit(relax.op.nn.avg_pool2d(network.last, (3, 2), (2, 2), (1, 0, 1, 1)))
+    network.conv(4, (1, 1), special={"equal", "no bias"})
+
+
+HARD = {
+    "groups": lambda: built(_groups, 6, (5, 8)),
+    "dilated": lambda: built(_dilated, 3, (7, 9)),
+    "depthwise": lambda: built(_depthwise, 18, (5, 6)),
+    "pointwise": lambda: built(_pointwise, 1, (5, 5)),
+    "residual": lambda: built(_residual, 6, (4, 5)),
+    "beside": lambda: built(_beside, 3, (6, 7)),
+}
+"""Networks of what is hard in a kernel, which chance may not draw."""
 
 
 @st.composite

@@ -34,9 +34,20 @@ def require_bit_exact(compiled: Exposed, images) -> None:
                 np.testing.assert_array_equal(measured[name], expected[name], message)
 
 
+def require_a_network_bit_exact(network, realised, images, target) -> None:
+    """Packed and compiled, on one of its images and on one that saturates."""
+    quantized = pack(realised)
+    saturating = 100 * network.random.standard_normal(images[:1].shape).astype(np.float32)
+    require_bit_exact(Exposed(quantized, target), [images[:1], saturating])
+    # Packing changes nothing but where weights are.
+    plain, stored = (interpreter.interpret(mod, saturating) for mod in (realised, quantized))
+    for one, other in zip(plain.values(), stored.values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # An example takes a second or two; explaining a failure, another of many.
 @settings(
-    max_examples=10,
+    max_examples=15,
     suppress_health_check=list(HealthCheck),
     phases=set(Phase) - {Phase.explain},
 )
@@ -60,13 +71,25 @@ def test_random_networks(target, network, config, data):
         if not re.search("accumulator can reach|cannot be expressed", str(error)):
             raise
         reject()
-    quantized = pack(realised)
-    saturating = 100 * network.random.standard_normal((1, *shape)).astype(np.float32)
-    require_bit_exact(Exposed(quantized, target), [images[:1], saturating])
-    # Packing changes nothing but where weights are.
-    plain, stored = (interpreter.interpret(mod, saturating) for mod in (realised, quantized))
-    for one, other in zip(plain.values(), stored.values(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    require_a_network_bit_exact(network, realised, images, target)
+
+
+HARD_CONFIGS = {
+    "w1a8": QConfig(weight_bits=1),
+    "w4a4": QConfig(weight_bits=4, activation_bits=4),
+    "w8a7 symmetric": QConfig(activation_bits=7, activation_scheme="symmetric"),
+}
+
+
+@pytest.mark.parametrize("config", HARD_CONFIGS.values(), ids=HARD_CONFIGS)
+@pytest.mark.parametrize("build", random_network.HARD.values(), ids=random_network.HARD)
+def test_hard_networks(target, build, config):
+    network = build()
+    shape = op.shape_of(network.module["main"].params[0])[1:]
+    images = network.random.standard_normal((4, *shape)).astype(np.float32)
+    realised = realise(simulate(network.module, config, images, target))
+    assert any(op.is_call(b.value, "bitsweep.qconv2d") for b in graph.bindings(realised["main"]))
+    require_a_network_bit_exact(network, realised, images, target)
 
 
 BYTE = st.integers(0, 255)
