@@ -48,7 +48,7 @@ def imported(trained, split):
 @pytest.fixture(scope="session")
 def simulated(imported, split, target):
     """The network rounded as the preset of a name says, still in floats."""
-    images = split["train"][:32]
+    images = split["train"][:64]
     return functools.cache(lambda preset: simulate(imported, PRESETS[preset], images, target))
 
 

@@ -36,8 +36,8 @@ BARS = {
     "w3a8": {"below": 0.01},
     "w4a4": {"below": 0.015},
     "w2a8": {"least": 0.98},
-    "w1a8_ends8": {"least": 0.85},
-    "w1a8": {"least": 0.78},
+    "w1a8_ends8": {"least": 0.965},
+    "w1a8": {"least": 0.96},
 }
 
 
@@ -137,9 +137,14 @@ def fake_quantized(mod: tvm.IRModule, images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_integers_read_digits_as_fake_quantization_does(simulated, compiled, split, preset):
     images = split["held_out"]
-    answers = compiled(preset).answers(images).argmax(axis=1)
-    fake = fake_quantized(simulated(preset), images).argmax(axis=1)
-    assert np.mean(answers == fake) >= 0.995
+    answers = compiled(preset).answers(images)
+    fake = fake_quantized(simulated(preset), images)
+    assert np.mean(answers.argmax(axis=1) == fake.argmax(axis=1)) >= 0.995
+    # Of most images every step is the same, and what differs is the rounding of scales and biases;
+    # of the others a sum beside a half is rounded the other way, by one step.
+    away = np.abs(answers - fake).max(axis=1) / np.abs(fake).max(axis=1)
+    assert np.median(away) < 1e-3
+    assert sqnr_db(fake, answers) > 55
 
 
 @pytest.mark.parametrize("preset", PRESETS)
