@@ -13,7 +13,9 @@ from typing import Literal
 
 import psutil
 
-_POLL_SECONDS = 0.05
+# A look at the memory reads of every process of the machine: more often, it would cost as much as a
+# tenth of a core, beside each benchmark too. How a child ends is heard of sooner.
+_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
