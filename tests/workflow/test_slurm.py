@@ -99,7 +99,8 @@ def assert_whole(checkout, *targets):
 def test_the_tables_are_those_of_a_local_run(swept, finished):
     on_slurm, locally = summary(swept), summary(finished)
     differing = (
-        r"^latency_|^speedup_|_seconds$|^peak_rss_bytes$|^threads$|^node$|^partition$"
+        r"^latency_|^speedup_|_seconds$|^peak_rss_bytes$|^threads$|^node$|^partition$|^cpu_mhz$"
+        r"|^disturbed$|^stopped_by_budget$|^load_before$|^(?:steal|others)_percent$"
         r"|^(?:ir|params|llvm_ir|objects)_bytes$"  # varies with where in memory TVM has objects
     )
     kept = on_slurm.columns[~on_slurm.columns.str.contains(differing)]
