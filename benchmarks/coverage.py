@@ -1,10 +1,11 @@
 """How often the interval of a median holds the truth, by simulation.
 
-    python benchmarks/coverage.py
+    python benchmarks/coverage.py [SERIES]
 
-The latencies of a module and of its baseline are made up, so that the true medians are known:
-their blocks' logarithms are an autoregressive process of order 1, alone, or with what happens to
-both modules at once: a drift of a third, and bursts of three times the latency.
+Of 300 series each, or as many as are named. The latencies of a module and of its baseline are made
+up, so that the true medians are known: their blocks' logarithms are an autoregressive process of
+order 1, alone, or with what happens to both modules at once: a drift of a third, and bursts of
+three times the latency.
 """
 
 import sys
@@ -67,12 +68,16 @@ def speedup_coverage(count: int, correlation: float, series: int, seed: int = 0)
     return held / series
 
 
-if __name__ == "__main__":
+def main(series: str = "300") -> None:
     bootstrap.RESAMPLES = 1999  # a fifth of a benchmark's, which takes an hour
     for name, coverage in (("latency", latency_coverage), ("speed-up", speedup_coverage)):
         rows = [
-            [count, *(coverage(count, correlation, 300) for correlation in CORRELATIONS)]
+            [count, *(coverage(count, correlation, int(series)) for correlation in CORRELATIONS)]
             for count in BLOCKS
         ]
         print(f"{name}: share of 95% intervals that hold the truth, by blocks and correlation")
         print(tabulate(rows, ["blocks", *CORRELATIONS], floatfmt=".2f"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -12,6 +12,10 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 # A script's arguments, and what it prints, in which <> is a number.
 SMALLEST = {
+    "coverage": (
+        ["1"],
+        [rf"{name}: .*\n.+\n.+\n +20( +<>){{4}}\n" for name in ("latency", "speed-up")],
+    ),
     "digits": (
         ["1", "4", "w8a8"],
         [r"seed 0 w8a8 +<>", r"mean of 1: float32 +<>  \(<>\)", r"mean of 1: w8a8 +<>  \(<>\)"],
