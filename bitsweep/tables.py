@@ -43,6 +43,7 @@ _COLUMNS: dict[str, str] = {
     "failed_stage": "string",
     **{f"error_{field}": "string" for field in ("kind", "type", "message", "function", "file")},
     "error_line": "Int64",
+    "error_limit": "Float64",
     "error_log": "string",
     "other_failures": "string",
     "latency_median_ms": "Float64",
@@ -126,7 +127,8 @@ def failures(summary: pd.DataFrame) -> pd.DataFrame:
         first = {field: row.get(f"error_{field}") for field in fields}
         rows.append({**key, "stage": row["failed_stage"], **first})
         rows += [{**key, **other} for other in json.loads(row.get("other_failures", "[]"))]
-    dtypes = {name: "Int64" if name == "line" else "string" for name in (*KEYS, "stage", *fields)}
+    dtypes = dict.fromkeys((*KEYS, "stage", *fields), "string")
+    dtypes |= {"line": "Int64", "limit": "Float64"}
     return pd.DataFrame(rows, columns=list(dtypes), dtype=object).astype(dtypes)
 
 

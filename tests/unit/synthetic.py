@@ -70,6 +70,7 @@ TIMEOUT = Failure(
     message="stopped after 1800 s",
     function="relay.quantize.quantize",
     log="logs/timeout.log",
+    limit=1800,
 )
 # (stage, failure) by precision: what TVM typically does.
 TYPICAL = {"int4": [("compile", BUFFER_ACCESS)], "int2": [("quantize", VECTOR_BYTES)]}

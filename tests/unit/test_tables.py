@@ -30,8 +30,9 @@ def test_one_row_per_experiment_in_the_order_given(tmp_path):
 def test_a_failed_row_says_which_part_failed(summary):
     row = _row(summary, "int4")
     assert (row["state"], row["failed_stage"]) == ("failed", "compile")
-    expected = synthetic.BUFFER_ACCESS.model_dump()
+    expected = synthetic.BUFFER_ACCESS.model_dump(exclude_none=True)
     assert {field: row[f"error_{field}"] for field in expected} == expected
+    assert row["error_limit"] is pd.NA
     assert [row[f"{s}_state"] for s in ("quantize", "compile", "inspect")] == [
         "ok",
         "failed",
@@ -76,6 +77,7 @@ def test_a_failed_import_fails_every_precision(tmp_path):
     summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"]), failing)
     assert set(summary["failed_stage"]) == {"import"}
     assert set(summary["error_log"]) == {synthetic.TIMEOUT.log}
+    assert set(summary["error_limit"]) == {1800} == set(tables.failures(summary)["limit"])
     assert summary["weights"].notna().all()
 
 
