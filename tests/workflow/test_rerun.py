@@ -174,7 +174,11 @@ def of_engine(engine):
         ("progress", "edited = 1", set()),
         ("relax/kernels/conv2d_integer", "edited = 1", of_engine("relax") | sensitivities()),
         ("engines/relay/ir", "edited = 1", of_engine("relay")),
-        ("metrics", "edited = 1", experiments(stages=["evaluate"]) | AT_THE_END),
+        (
+            "metrics",
+            "edited = 1",
+            experiments(stages=["evaluate"]) | AT_THE_END | sensitivities(),
+        ),
         ("plots/size", "edited = 1", {"plots plots"} | SENSITIVITY_AT_THE_END),
         (
             "digits",
