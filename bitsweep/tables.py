@@ -213,10 +213,18 @@ def write(table: pd.DataFrame, path: Path | str) -> None:
 
 
 def read_summary(path: Path | str) -> pd.DataFrame:
-    """Read a summary that `write` wrote, CSV or Parquet, with the dtypes of `collect`."""
+    """Read a summary that `write` wrote, CSV or Parquet, with the dtypes of `collect`.
+
+    Raises `UserError` for one that another version of bitsweep wrote, with other columns.
+    """
     if Path(path).suffix == ".parquet":
-        return _typed(pd.read_parquet(path))
-    return _typed(pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""]))
+        table = pd.read_parquet(path)
+    else:
+        table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+    for column in _COLUMNS:
+        if column not in table:
+            raise UserError(f"{path} is of another version: it has no {column}; make it again")
+    return _typed(table)
 
 
 def _row(experiment: Experiment, results: Path, calibrated: bool) -> dict[str, object]:

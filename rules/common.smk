@@ -321,7 +321,11 @@ def print_summary():
 
     summary = Path("results/tables/summary.parquet")
     if summary.exists():
-        table = tables.read_summary(summary)
+        try:
+            table = tables.read_summary(summary)
+        except UserError as error:
+            print(f"Warning: {error}", file=sys.stderr)
+            return
         print(f"\n{terminal(table)}\n", file=sys.stderr)
         for sentence in tables.warnings(table):
             print(f"Warning: {sentence}", file=sys.stderr)

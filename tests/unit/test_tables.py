@@ -242,3 +242,11 @@ def test_disturbed_latencies_are_warned_of(summary):
     assert sentence.startswith("latencies of digits were taken while others used the CPUs: ")
     assert ": relay/cpu/int8, relax/cpu/int8;" in sentence
     assert tables.one_line(summary[disturbed].iloc[0]).endswith(", disturbed")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_summary_of_another_version_is_told(summary, tmp_path, suffix):
+    path = tmp_path / f"summary{suffix}"
+    tables.write(summary.drop(columns="disturbed"), path)
+    with pytest.raises(UserError, match="is of another version: it has no disturbed"):
+        tables.read_summary(path)
