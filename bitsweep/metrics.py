@@ -5,15 +5,26 @@ within the top k only when fewer than k others score at least as much, and an im
 are all equal, or not all finite, answers nothing. A constant output therefore never agrees.
 """
 
-import math
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from bitsweep.proportions import difference_interval, mcnemar_p, wilson_interval
 
 NEGLIGIBLE_DB = 0.01
 """A centred SQNR up to here is a constant's: what rounding makes of 0 dB is no gain."""
 
-_Z = 1.959964  # the normal distribution's 97.5% quantile
+_OF_LABELLED = (
+    "top1_accuracy",
+    "top1_accuracy_low",
+    "top1_accuracy_high",
+    "top5_accuracy",
+    "reference_top1_accuracy",
+    "accuracy_difference",
+    "accuracy_difference_low",
+    "accuracy_difference_high",
+    "accuracy_difference_p",
+    "constant_accuracy",
+)
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
@@ -28,6 +39,11 @@ def compare(
     - `top1_agreement`, `top5_agreement`: share of images whose reference top-1 is the module's
       top-1, or within its top 5. `top1_accuracy`, `top5_accuracy`, `reference_top1_accuracy`:
       the same against `labels`; None without them.
+    - `top1_agreement_low`, `_high`, `top1_accuracy_low`, `_high`: their 95% Wilson intervals.
+    - `accuracy_difference`: `top1_accuracy` less the reference's; `accuracy_difference_low`,
+      `_high`, its 95% interval, and `accuracy_difference_p`, McNemar's, of the same images in
+      pairs (`bitsweep.proportions`); None without labels. The reference is the float32 network,
+      which an engine's own float module equals to 1e-4, so this is the difference from float32.
     - `constant_agreement`, `constant_accuracy`: what one class for all images would have, at best:
       the share of the reference's most frequent top-1, and of the most frequent label.
     - `exact`: outputs equal the reference's in every element.
@@ -41,25 +57,18 @@ def compare(
     not fit.
     """
     outputs, reference = _checked(outputs, reference)
-    images, classes = outputs.shape
+    images = len(outputs)
     expected = reference.argmax(axis=1)
-    top1, top5 = _share_in_top(outputs, expected, 1), _share_in_top(outputs, expected, 5)
-    top1_accuracy = top5_accuracy = reference_accuracy = constant_accuracy = None
-    if labels is not None:
-        truth = _checked_labels(labels, images, classes)
-        top1_accuracy = _share_in_top(outputs, truth, 1)
-        top5_accuracy = _share_in_top(outputs, truth, 5)
-        reference_accuracy = _share_in_top(reference, truth, 1)
-        constant_accuracy = _share_of_most_frequent(truth)
+    agreement = float(_in_top(outputs, expected, 1).mean())
+    low, high = wilson_interval(agreement, images)
     return {
         "images": images,
-        "top1_agreement": top1,
-        "top5_agreement": top5,
+        "top1_agreement": agreement,
+        "top1_agreement_low": low,
+        "top1_agreement_high": high,
+        "top5_agreement": float(_in_top(outputs, expected, 5).mean()),
         "constant_agreement": _share_of_most_frequent(expected),
-        "top1_accuracy": top1_accuracy,
-        "top5_accuracy": top5_accuracy,
-        "reference_top1_accuracy": reference_accuracy,
-        "constant_accuracy": constant_accuracy,
+        **_accuracy(outputs, reference, labels),
         "exact": bool((outputs == reference).all()),
         "sqnr_db": sqnr_db(outputs, reference),
         "centred_sqnr_db": centred_sqnr_db(outputs, reference),
@@ -109,16 +118,32 @@ def is_degenerate(outputs: NDArray[np.float64], reference: NDArray[np.float64]) 
     if _decibels(_deviation(reference), outputs - reference) > NEGLIGIBLE_DB:
         return False
     expected = reference.argmax(axis=1)
-    low, _ = wilson_interval(_share_in_top(outputs, expected, 1), len(expected))
+    low, _ = wilson_interval(float(_in_top(outputs, expected, 1).mean()), len(expected))
     return low <= _share_of_most_frequent(expected)
 
 
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """Return the 95% Wilson score interval of a share of `count` images (Wilson, 1927)."""
-    weight = _Z**2 / count
-    middle = (share + weight / 2) / (1 + weight)
-    half = _Z / (1 + weight) * math.sqrt(share * (1 - share) / count + weight / count / 4)
-    return middle - half, middle + half
+def _accuracy(
+    outputs: NDArray[np.float64], reference: NDArray[np.float64], labels: ArrayLike | None
+) -> dict[str, float | None]:
+    """Return the figures of `compare` that need labels, None without them."""
+    if labels is None:
+        return dict.fromkeys(_OF_LABELLED)
+    images, classes = outputs.shape
+    truth = _checked_labels(labels, images, classes)
+    right, right_in_float = _in_top(outputs, truth, 1), _in_top(reference, truth, 1)
+    gained, lost = int((right & ~right_in_float).sum()), int((right_in_float & ~right).sum())
+    accuracy = float(right.mean())
+    found = (
+        accuracy,
+        *wilson_interval(accuracy, images),
+        float(_in_top(outputs, truth, 5).mean()),
+        float(right_in_float.mean()),
+        (gained - lost) / images,
+        *difference_interval(gained, lost, images),
+        mcnemar_p(gained, lost),
+        _share_of_most_frequent(truth),
+    )
+    return dict(zip(_OF_LABELLED, found, strict=True))
 
 
 def _checked(outputs: ArrayLike, reference: ArrayLike) -> tuple[NDArray, NDArray]:
@@ -142,12 +167,12 @@ def _checked_labels(labels: ArrayLike, images: int, classes: int) -> NDArray[np.
     return truth.astype(np.intp)
 
 
-def _share_in_top(scores: NDArray[np.float64], wanted: NDArray[np.intp], k: int) -> float:
-    """Return the share of images whose wanted class is within the top k, ties against it."""
+def _in_top(scores: NDArray[np.float64], wanted: NDArray[np.intp], k: int) -> NDArray[np.bool_]:
+    """Return of each image whether its wanted class is within the top k, ties against it."""
     score = np.take_along_axis(scores, wanted[:, np.newaxis], axis=1)
     others_at_least_as_good = (scores >= score).sum(axis=1) - 1
     answered = np.isfinite(scores).all(axis=1) & (scores.max(axis=1) > scores.min(axis=1))
-    return float((answered & (others_at_least_as_good < k)).mean())
+    return answered & (others_at_least_as_good < k)
 
 
 def _share_of_most_frequent(classes: NDArray[np.intp]) -> float:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
-from bitsweep.metrics import centred_sqnr_db, compare, sqnr_db, wilson_interval
+from bitsweep.metrics import centred_sqnr_db, compare, sqnr_db
+from bitsweep.proportions import difference_interval, wilson_interval
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +34,19 @@ def test_by_hand():
     assert compare(outputs, reference, [0, 0]) == {
         "images": 2,
         "top1_agreement": 0.5,
+        "top1_agreement_low": pytest.approx(0.0945, abs=1e-4),
+        "top1_agreement_high": pytest.approx(0.9055, abs=1e-4),
         "top5_agreement": 1.0,
         "constant_agreement": 0.5,
         "top1_accuracy": 1.0,
+        "top1_accuracy_low": pytest.approx(0.3424, abs=1e-4),
+        "top1_accuracy_high": pytest.approx(1.0),
         "top5_accuracy": 1.0,
         "reference_top1_accuracy": 0.5,
+        "accuracy_difference": 0.5,
+        "accuracy_difference_low": pytest.approx((1 - 1.96**2) / (2 + 1.96**2), abs=1e-4),
+        "accuracy_difference_high": pytest.approx(0.9055, abs=1e-4),
+        "accuracy_difference_p": 1.0,
         "constant_accuracy": 1.0,
         "exact": False,
         "sqnr_db": pytest.approx(10 * math.log10(26 / 26)),
@@ -67,9 +77,36 @@ def test_sqnr_of_a_known_error():
 
 
 def test_without_labels_accuracy_is_none():
+    labelled = compare(scores(), scores(seed=1), np.arange(20) % 10)
     found = compare(scores(), scores(seed=1))
-    assert found["top1_accuracy"] is found["top5_accuracy"] is None
-    assert found["reference_top1_accuracy"] is found["constant_accuracy"] is None
+    assert list(found) == list(labelled)
+    without = {name for name in found if "accuracy" in name}
+    assert len(without) == 10
+    assert {name for name, value in found.items() if value is None} == without
+    assert None not in labelled.values()
+
+
+@given(seeds, st.integers(2, 60))
+def test_a_difference_is_of_the_images_in_pairs(seed, images):
+    rng = np.random.default_rng(seed)
+    reference, outputs = scores(images, seed=seed), scores(images, seed=seed + 1)
+    outputs[: images // 3] = reference[: images // 3]
+    outputs[-1] = 0  # answers nothing
+    labels = np.where(rng.random(images) < 0.7, reference.argmax(axis=1), rng.integers(0, 10))
+    right = outputs.argmax(axis=1) == labels
+    right[-1] = False
+    before = reference.argmax(axis=1) == labels
+    gained, lost = sum(right & ~before), sum(before & ~right)
+    found = compare(outputs, reference, labels)
+    difference = found["top1_accuracy"] - found["reference_top1_accuracy"]
+    assert found["accuracy_difference"] == pytest.approx(difference, abs=1e-12)
+    bounds = (found["accuracy_difference_low"], found["accuracy_difference_high"])
+    assert bounds == difference_interval(gained, lost, images)
+    exact = binomtest(int(gained), int(max(gained + lost, 1))).pvalue if gained + lost else 1
+    assert found["accuracy_difference_p"] == pytest.approx(exact)
+    for share in ("top1_accuracy", "top1_agreement"):
+        bounds = (found[f"{share}_low"], found[f"{share}_high"])
+        assert bounds == wilson_interval(found[share], images)
 
 
 @pytest.mark.parametrize("classes", [2, 5, 6, 10])
@@ -229,13 +266,6 @@ class TestDegenerate:
 
     def test_a_single_image(self):
         assert not compare(scores(1), scores(1, seed=1))["degenerate"]
-
-
-def test_wilson_interval():
-    # Newcombe (1998), table I: 81 of 263.
-    assert wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    low, high = wilson_interval(1.0, 64)
-    assert 0.94 < low < high == pytest.approx(1.0)
 
 
 @given(seeds)

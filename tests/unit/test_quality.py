@@ -45,7 +45,11 @@ def test_the_file_holds_the_metrics_of_answers_against_the_reference(tmp_path, l
         "degenerate": False,
     }
     assert {name: figures[name] for name in known} == known
-    assert set(figures) - set(known) == {"top5_agreement", "top5_accuracy", "cosine"}
+    assert set(figures) - set(known) == {
+        *("top5_agreement", "top5_accuracy", "cosine"),
+        *(f"top1_{share}_{end}" for share in ("agreement", "accuracy") for end in ("low", "high")),
+        *(f"accuracy_difference{end}" for end in ("", "_low", "_high", "_p")),
+    }
 
 
 def test_which_of_the_two_is_the_reference_matters(tmp_path):
