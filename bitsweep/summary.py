@@ -1,14 +1,21 @@
 """The summary in Markdown: what ran, what it cost, what failed and where, how it was measured."""
 
+import itertools
+
 import pandas as pd
 from tabulate import tabulate
 
 from bitsweep.bootstrap import MINIMUM
 from bitsweep.disturbance import OF_CPU_TIME, OF_ROUNDS
-from bitsweep.tables import check, experiment_name, failures, place, warnings
+from bitsweep.proportions import CHANCE, mcnemar_p, wilson_interval
+from bitsweep.tables import check, experiment_name, failures, place, share, warnings
 
 _UNTRAINED = "untrained weights: seeded initialisation; accuracy has no meaning, agreement does"
 _DEGENERATE = "no better than one answer for all images"
+_POINTS = (
+    "Points: of top-1 accuracy, from float32's on the same images; * more than chance "
+    f"(McNemar's exact test, p < {CHANCE})."
+)
 
 
 def markdown(summary: pd.DataFrame) -> str:
@@ -31,15 +38,17 @@ def terminal(summary: pd.DataFrame) -> str:
             "ms": _figure(row["latency_median_ms"], "#.4g"),
             "speed-up": _figure(row["speedup_vs_float32"], ".2f"),
             "top-1": _figure(row["top1_accuracy"], ".1%"),
-            "agreement": _figure(row["top1_agreement"], ".1%"),
+            "points": _points(row, interval=False),
+            "agrees": _figure(row["top1_agreement"], ".1%"),
             "SQNR, dB": _figure(row["sqnr_db"], "z.1f"),
             "MB": _figure(row["module_size_bytes"] / 1e6, "#.3g"),
         }
         for _, row in summary.iterrows()
     ]
-    align = ["left", "left", *["right"] * 6]
+    align = ["left", "left", *["right"] * 7]
     table = tabulate(rows, "keys", "simple", colalign=align, disable_numparse=True)
-    return "\n\n".join([table, *surroundings(summary)])
+    told = [_POINTS] if summary["accuracy_difference"].notna().any() else []
+    return "\n\n".join([table, *told, *surroundings(summary)])
 
 
 def surroundings(rows: pd.DataFrame) -> list[str]:
@@ -91,7 +100,7 @@ def _about(of_model: pd.DataFrame) -> str:
     labels = "labelled" if row["labelled"] else "without labels"
     about += f" Evaluated on {row['images']} images, {labels}."
     if row["labelled"]:
-        about += f" PyTorch's own top-1 accuracy on them is {row['reference_top1_accuracy']:.1%}."
+        about += f" {_of_float32(row['reference_top1_accuracy'], row['images'])}"
     about += f" One class for all of them would have {row['constant_agreement']:.1%} agreement"
     if row["labelled"]:
         about += f" and {row['constant_accuracy']:.1%} accuracy"
@@ -101,9 +110,22 @@ def _about(of_model: pd.DataFrame) -> str:
     )
 
 
+def _of_float32(accuracy: float, images: int) -> str:
+    """Return what PyTorch's own accuracy is, and from where on a difference from it shows."""
+    low, high = wilson_interval(accuracy, images)
+    fewest = next(lost for lost in itertools.count() if mcnemar_p(0, lost) < CHANCE)
+    least = f"fewer than {fewest} images, {100 * fewest / images:.1f} points,"
+    return (
+        f"PyTorch's own top-1 accuracy on them is {accuracy:.1%} [{100 * low:.1f}, "
+        f"{100 * high:.1f}]; a difference from it{f' of {least}' if images >= fewest else ''} "
+        "cannot be told from chance."
+    )
+
+
 def _table(group: pd.DataFrame) -> str:
     measured = group[group["latency_median_ms"].notna()]
     several = measured["cpu_model"].nunique(dropna=False) > 1
+    labelled = group["labelled"].fillna(False).any()
     rows = [
         {
             "precision": row["precision"],
@@ -111,8 +133,8 @@ def _table(group: pd.DataFrame) -> str:
             "outcome": _outcome(row),
             "median latency, ms": _interval(row, "latency_median_ms", "latency_low_ms", "#.4g"),
             "speed-up": _interval(row, "speedup_vs_float32", "speedup_low", ".2f"),
-            "top-1 accuracy": _figure(row["top1_accuracy"], ".1%"),
-            "agreement with PyTorch": _figure(row["top1_agreement"], ".1%"),
+            **(_accuracy(row) if labelled else {}),
+            "agreement with PyTorch": _share(row, "top1_agreement"),
             "SQNR, dB": _figure(row["sqnr_db"], "z.1f"),
             "in integers": _figure(row["integer_macs_percent"] / 100, ".1%"),
             "module, MB": _figure(row["module_size_bytes"] / 1e6, "#.3g"),
@@ -121,7 +143,7 @@ def _table(group: pd.DataFrame) -> str:
         }
         for _, row in group.iterrows()
     ]
-    align = ["left", "left", "left", *["right"] * 8, "left"]
+    align = ["left", "left", "left", *["right"] * (len(rows[0]) - 4), "left"]
     return tabulate(rows, "keys", "pipe", colalign=align, disable_numparse=True)
 
 
@@ -134,6 +156,25 @@ def _figure(value: object, form: str) -> str:
     if pd.isna(value):
         return ""
     return format(value, form).rstrip(".")
+
+
+def _share(row: pd.Series, name: str) -> str:
+    return "" if pd.isna(row[name]) else share(row, name)
+
+
+def _accuracy(row: pd.Series) -> dict[str, str]:
+    return {"top-1 accuracy": _share(row, "top1_accuracy"), "points from float32": _points(row)}
+
+
+def _points(row: pd.Series, interval: bool = True) -> str:
+    """Return the accuracy's difference from float32 in points, marked where it is no chance."""
+    if pd.isna(row["accuracy_difference"]):
+        return ""
+    found, low, high = (
+        format(100 * row[f"accuracy_difference{end}"], "z.1f") for end in ("", "_low", "_high")
+    )
+    mark = "*" * (row["accuracy_difference_p"] < CHANCE)
+    return (f"{found} [{low}, {high}]" if interval else found) + mark
 
 
 def _interval(row: pd.Series, median: str, low: str, form: str) -> str:
@@ -215,6 +256,9 @@ def _measured(summary: pd.DataFrame) -> str:
         f"({MINIMUM} are needed). Disturbed: in more than {OF_ROUNDS:.0%} of its rounds other "
         f"processes and the hypervisor had more than {OF_CPU_TIME:.0%} of the CPU time, in the "
         "first measurement and in a second.",
+        "- Intervals are of 95%. Of a share of the images it is Wilson's; of the difference from "
+        "float32, whose answers to the same images are PyTorch's, Tango's for pairs. "
+        f"{_POINTS}",
         "- Agreement: the share of images for which the module and PyTorch answer the same. "
         "SQNR: PyTorch's output power over that of the difference.",
         "- Degenerate: no nearer to PyTorch's answers than their mean, given to every image, is, "

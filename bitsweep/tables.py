@@ -65,10 +65,18 @@ _COLUMNS: dict[str, str] = {
     "compiled_for": "string",
     "images": "Int64",
     "top1_accuracy": "Float64",
+    "top1_accuracy_low": "Float64",
+    "top1_accuracy_high": "Float64",
     "top5_accuracy": "Float64",
     "reference_top1_accuracy": "Float64",
+    "accuracy_difference": "Float64",
+    "accuracy_difference_low": "Float64",
+    "accuracy_difference_high": "Float64",
+    "accuracy_difference_p": "Float64",
     "constant_accuracy": "Float64",
     "top1_agreement": "Float64",
+    "top1_agreement_low": "Float64",
+    "top1_agreement_high": "Float64",
     "top5_agreement": "Float64",
     "constant_agreement": "Float64",
     "sqnr_db": "Float64",
@@ -144,10 +152,10 @@ def one_line(row: pd.Series) -> str:
     if "speedup_vs_float32" in row:
         told.append(f"{row['speedup_vs_float32']:.2f}x float32")
     if "top1_accuracy" in row:
-        told.append(f"top-1 accuracy {row['top1_accuracy']:.1%}")
+        told.append(f"top-1 accuracy {share(row, 'top1_accuracy')}")
     elif "top1_agreement" in row:
         told.append(
-            f"top-1 agreement {row['top1_agreement']:.1%} "
+            f"top-1 agreement {share(row, 'top1_agreement')} "
             f"(a constant's {row['constant_agreement']:.1%})"
         )
     if "sqnr_db" in row:
@@ -188,6 +196,12 @@ def warnings(summary: pd.DataFrame) -> list[str]:
 def experiment_name(row: pd.Series) -> str:
     """Return the experiment of a row as its path under the results."""
     return "/".join(row[key] for key in KEYS)
+
+
+def share(row: pd.Series, name: str) -> str:
+    """Return a share of the images in percent, with its 95% interval: `98.9% [97.6, 99.5]`."""
+    low, high = (100 * row[f"{name}_{end}"] for end in ("low", "high"))
+    return f"{row[name]:.1%} [{low:.1f}, {high:.1f}]"
 
 
 def place(function: str | None, file: str | None, line: int | None) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bitsweep.inspection import LLVM_TYPES
 from bitsweep.outcome import STAGES, Coverage, Experiment, Failure, Outcome, describe
+from bitsweep.proportions import difference_interval, mcnemar_p, wilson_interval
 from bitsweep.tables import collect
 
 PRECISIONS = ("float32", "int8", "int4", "int2", "int1", "int4_in_int8", "int2_in_int8")
@@ -213,21 +214,41 @@ def _quality(experiment: Experiment) -> dict:
     labelled = MODELS.get(experiment.model, MODELS["resnet50"])["labelled"]
     degenerate = experiment.precision == "int1"
     exact = experiment.precision == "float32"
+    images = 540 if labelled else 64
+    low, high = wilson_interval(agreement, images)
     return {
-        "images": 540 if labelled else 64,
+        "images": images,
         "top1_agreement": agreement,
+        "top1_agreement_low": low,
+        "top1_agreement_high": high,
         "top5_agreement": min(1.0, agreement * 1.1),
         "constant_agreement": 0.104 if labelled else 0.766,
-        "top1_accuracy": agreement * 0.972 if labelled else None,
-        "top5_accuracy": agreement * 0.99 if labelled else None,
-        "reference_top1_accuracy": 0.972 if labelled else None,
-        "constant_accuracy": 0.102 if labelled else None,
+        **(_accuracy(agreement * 0.972, images, exact) if labelled else {}),
         "sqnr_db": None if exact else 40.0 * agreement - 2,
         "centred_sqnr_db": None if exact else 40.0 * agreement - (2.3 if labelled else 14.9),
         "cosine": float("nan") if degenerate else agreement,
         "max_abs_error": 0.0 if exact else 1 - agreement,
         "degenerate": degenerate,
         "exact": exact,
+    }
+
+
+def _accuracy(accuracy: float, images: int, exact: bool) -> dict:
+    low, high = wilson_interval(accuracy, images)
+    gained = 0 if exact else 3
+    lost = round((0.972 - accuracy) * images) + gained
+    difference_low, difference_high = difference_interval(gained, lost, images)
+    return {
+        "top1_accuracy": accuracy,
+        "top1_accuracy_low": low,
+        "top1_accuracy_high": high,
+        "top5_accuracy": accuracy * 1.01,
+        "reference_top1_accuracy": 0.972,
+        "accuracy_difference": accuracy - 0.972,
+        "accuracy_difference_low": difference_low,
+        "accuracy_difference_high": difference_high,
+        "accuracy_difference_p": mcnemar_p(gained, lost),
+        "constant_accuracy": 0.102,
     }
 
 

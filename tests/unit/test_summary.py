@@ -46,6 +46,34 @@ def test_figures_carry_their_intervals(told):
     assert told.count("exact: the same outputs as PyTorch") == 4
 
 
+def test_shares_of_the_images_and_differences_carry_theirs(told):
+    resnet50, digits = told.split("## digits\n")
+    assert "points from float32" not in resnet50.split("## How")[0]
+    assert "95.3% [87.1, 98.4]" in resnet50  # of 64 images
+    rows = {line.split("|")[1].strip(): line for line in digits.splitlines() if "| ok" in line}
+    assert "| 92.6% [90.1, 94.5] |" in rows["int8"]
+    assert " -4.6 [-6.9, -2.8]* |" in rows["int8"]
+    assert " 0.0 [-0.7, 0.7] |" in rows["float32"]
+    assert (
+        "PyTorch's own top-1 accuracy on them is 97.2% [95.4, 98.3]; a difference from it of fewer "
+        "than 6 images, 1.1 points, cannot be told from chance." in digits
+    )
+
+
+def test_too_few_images_tell_nothing(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"], precisions=["int8"]))
+    summary["images"] = 5
+    assert "; a difference from it cannot be told from chance." in markdown(summary)
+
+
+def test_a_difference_is_marked_only_where_it_is_more_than_chance(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"], precisions=["int8"]))
+    for p, mark in ((0.0501, ""), (0.0499, "*")):
+        summary["accuracy_difference_p"] = p
+        assert f" -4.6 [-6.9, -2.8]{mark} |" in markdown(summary)
+        assert f"-4.6{mark} " in terminal(summary)
+
+
 def test_what_a_constant_would_have_is_told(told):
     resnet50, digits = told.split("## digits\n")
     assert (
@@ -133,10 +161,12 @@ def test_a_sweep_that_failed_altogether(tmp_path):
 
 def test_the_terminal_has_a_row_for_each_experiment(tmp_path):
     told = terminal(synthetic.summarise(tmp_path, synthetic.sweep(["digits"])))
-    table, _ = told.split("\n\n")
+    table, about, _ = told.split("\n\n")
+    assert about.startswith("Points: of top-1 accuracy, from float32's")
     rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()[2:]}
     assert list(rows) == [f"digits/relay/cpu/{name}" for name in synthetic.PRECISIONS]
     assert rows["digits/relay/cpu/int4"] == ["failed@compile"]
-    assert rows["digits/relay/cpu/int8"][:3] == ["ok", "0.1506", "0.63"]
+    int8 = ["ok", "0.1506", "0.63", "92.6%", "-4.6*", "95.3%", "36.1"]
+    assert rows["digits/relay/cpu/int8"][: len(int8)] == int8
     assert rows["digits/relay/cpu/int1"][0] == "degenerate"
     assert max(map(len, table.splitlines())) <= 120

@@ -69,7 +69,14 @@ def test_accuracy_is_there_only_with_labels(summary):
     assert _row(summary, "int8")[["top1_accuracy", "constant_accuracy"]].isna().all()
     assert _row(summary, "int8")["constant_agreement"] == 0.766
     assert _row(summary, "int8", model="digits")["constant_accuracy"] == 0.102
-    assert _row(summary, "int8", model="digits")["top1_accuracy"] > 0.9
+    labelled = _row(summary, "int8", model="digits")
+    assert 0.9 < labelled["top1_accuracy_low"] < labelled["top1_accuracy"]
+    assert labelled["top1_accuracy"] < labelled["top1_accuracy_high"] < 0.95
+    assert tables.share(labelled, "top1_accuracy") == "92.6% [90.1, 94.5]"
+    differences = [f"accuracy_difference{end}" for end in ("_low", "", "_high")]
+    assert labelled[differences].is_monotonic_increasing
+    assert labelled["accuracy_difference_p"] < 1e-4
+    assert _row(summary, "int8")[differences].isna().all()
 
 
 def test_a_failed_import_fails_every_precision(tmp_path):
@@ -145,7 +152,7 @@ def test_one_line_names_the_place(summary):
         "(src/target/llvm/codegen_llvm.cc:1749): Check failed: value_dtype.bits() >= 8 (4 vs. 8)"
     )
     assert tables.one_line(_with_keys(summary, "int1")).endswith(
-        "top-1 agreement 1.6% (a constant's 76.6%), SQNR -1.4 dB, 0.00270 MB, degenerate"
+        "top-1 agreement 1.6% [0.3, 8.4] (a constant's 76.6%), SQNR -1.4 dB, 0.00270 MB, degenerate"
     )
     assert "<NA>" not in "".join(tables.one_line(row) for _, row in summary.iterrows())
 
