@@ -1,5 +1,10 @@
-"""Accuracy against bits: what each bit width costs, in every engine that has it."""
+"""Accuracy against bits: what each bit width costs, in every engine that has it.
 
+Errors of a few in a hundred are what differs, so accuracy is on a scale of the square root of the
+error: on it, an interval near 100% is about as long whatever the accuracy.
+"""
+
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -8,16 +13,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from bitsweep.metrics import wilson_interval
 from bitsweep.plots import style
 from bitsweep.plots.style import Panel
+from bitsweep.proportions import CHANCE, difference_interval, wilson_interval
 
 _MARKERS = {32: "*", 8: "o", 4: "s", 2: "^", 1: "D"}  # by bits of the activations
 _OTHER_MARKER = "p"
-_SLOT_INCHES, _HEIGHT_INCHES, _BESIDE_INCHES = 0.5, 3.1, 1.0
+_SLOT_INCHES, _BESIDE_INCHES = 0.5, 1.0
+_HEIGHT_INCHES, _DIFFERENCE_INCHES = 3.4, 1.6
 _APART = 0.21  # of an engine's marker from the middle of a slot with two
-_STRIP = 0.38  # the part of the axes, at the bottom, for what failed
+_STRIP = 0.31  # the part of the axes, at the bottom, for what failed
+_BAND = "#dfe8ee"
+_PERCENT_TICKS = (0, 50, 80, 90, 95, 98, 100)
+_POINT_TICKS = (-50, -10, -3, -1, 0, 1, 3, 10, 50)
 
 Slot = tuple[int, int, str]  # bits of weights, of activations, the precision's name
 
@@ -42,37 +52,62 @@ def draw(summary: pd.DataFrame) -> Figure:
 
     Height is top-1 accuracy where there are labels, else SQNR. Colours are engines, markers the
     bits of the activations; lines join what an engine does at one number of these. A dashed line is
-    what the best constant answer would have.
+    what the best constant answer would have. Bars are 95% intervals, a band PyTorch's own. Below
+    accuracies are their differences from float32's, whose intervals are of the images in pairs, and
+    whose band is what no changed answer at all leaves open.
     """
     found = style.panels(summary)
     colours = style.engine_colours(summary)
     slots = max(len(_slots(panel)) for panel in found)
-    size = (slots * _SLOT_INCHES + _BESIDE_INCHES, len(found) * _HEIGHT_INCHES + 0.45)
-    drawing = Figure((max(size[0], 7.2), size[1]), dpi=200, layout="constrained")
-    drawing.get_layout_engine().set(w_pad=0.08, h_pad=0.08, hspace=0.06)
-    axes = drawing.subplots(len(found), 1, squeeze=False)[:, 0]
-    for panel, ax in zip(found, axes, strict=True):
+    heights = [
+        height
+        for panel in found
+        for height in (_HEIGHT_INCHES, _DIFFERENCE_INCHES)[: 1 + _labelled(panel)]
+    ]
+    size = (max(slots * _SLOT_INCHES + _BESIDE_INCHES, 7.2), sum(heights) + 0.6)
+    drawing = Figure(size, dpi=200, layout="constrained")
+    drawing.get_layout_engine().set(w_pad=0.08, h_pad=0.04, hspace=0.02)
+    axes = iter(
+        drawing.subplots(len(heights), squeeze=False, gridspec_kw={"height_ratios": heights}).flat
+    )
+    for panel in found:
+        ax = next(axes)
         _draw_panel(ax, panel, colours)
+        if _labelled(panel):
+            ax.set_xticks([])
+            ax = next(axes)
+            _draw_differences(ax, panel, colours)
+        _name_slots(ax, _slots(panel))
     activations = sorted(set(summary["activation_bits"]), reverse=True)
     extra = [
         *(_entry(f"{bits}-bit activations", marker=_marker(bits)) for bits in activations),
         _entry("degenerate", marker="o", markerfacecolor="white"),
         _entry("failed", marker="x", color=style.FAILED),
     ]
+    if any(map(_labelled, found)):
+        extra.append(Patch(color=_BAND, label="PyTorch's 95% interval"))
+        extra.append(_entry("more than chance", marker=(5, 2), color=style.INK))
     style.legend(drawing, colours, extra, columns=5)
     return drawing
 
 
+def _labelled(panel: Panel) -> bool:
+    return bool(panel.rows["labelled"].fillna(False).any())
+
+
 def _draw_panel(ax: Axes, panel: Panel, colours: Mapping[str, object]) -> None:
-    labelled = panel.rows["labelled"].fillna(False).any()
-    measure = _ACCURACY if labelled else _SQNR
+    measure = _ACCURACY if _labelled(panel) else _SQNR
     slots = _slots(panel)
     low, high = _limits(panel, measure)
-    bottom = low - (high - low) * _STRIP / (1 - _STRIP)
+    if measure is _ACCURACY:
+        ax.set_yscale("function", functions=(_by_error, _by_error_back))
+        ax.set_yticks(_PERCENT_TICKS)
+    bottom = _below(ax, low, high)
     ax.set_title(panel.title, pad=16)
     ax.set_xlim(-0.5, len(slots) - 0.5)
     ax.set_ylim(bottom, high)
     ax.set_yticks([tick for tick in ax.get_yticks() if low <= tick <= high])
+    ax.minorticks_off()
     ax.grid(axis="y")
     ax.axhspan(bottom, low, color="#faf3ef", zorder=0)
     _bands(ax, slots)
@@ -84,14 +119,65 @@ def _draw_panel(ax: Axes, panel: Panel, colours: Mapping[str, object]) -> None:
                 _point(ax, x, row, measure, colours[engine], (low, high))
             else:
                 _failure(ax, x, row, colours[engine], low)
-    references = panel.rows["reference_top1_accuracy"].dropna()
-    if labelled and len(references):
-        style.reference_level(ax, 100 * references.iloc[0], "PyTorch")
+    evaluated = panel.rows.dropna(subset=["images"])
+    references = evaluated.dropna(subset=["reference_top1_accuracy"])
+    if len(references):
+        first = references.iloc[0]
+        accuracy = first["reference_top1_accuracy"]
+        style.reference_level(ax, 100 * accuracy, "PyTorch")
+        bounds = wilson_interval(accuracy, first["images"])
+        ax.axhspan(*(100 * bound for bound in bounds), color=_BAND, zorder=0)
     if (level := _constants_level(panel, measure)) is not None:
         style.reference_level(ax, level, "constant")
-    images = panel.rows["images"].dropna()
-    over = f", {images.iloc[0]} images" if len(images) else ""
+    over = f", {evaluated['images'].iloc[0]} images" if len(evaluated) else ""
     ax.set_ylabel(measure.label.format(images=over))
+
+
+def _draw_differences(ax: Axes, panel: Panel, colours: Mapping[str, object]) -> None:
+    """Draw what accuracy differs from float32's by, in points."""
+    slots = _slots(panel)
+    ax.set_yscale("symlog", linthresh=1, linscale=0.8)
+    ax.set_xlim(-0.5, len(slots) - 0.5)
+    ends = [-1.0, 1.0]
+    for x, row in _places(panel, slots):
+        if pd.isna(row["accuracy_difference"]):
+            continue
+        value, low, high = (100 * row[f"accuracy_difference{end}"] for end in ("", "_low", "_high"))
+        ends += [low, high]
+        ax.vlines(x, low, high, color=style.INK, linewidth=0.9, zorder=3)
+        _marked(ax, x, value, row, colours[row["engine"]])
+        if row["accuracy_difference_p"] < CHANCE:
+            ax.annotate("*", (x, value), (4, -2), textcoords="offset points")
+    ax.set_yticks(_POINT_TICKS, [f"{tick}".replace("-", "−") for tick in _POINT_TICKS])
+    ax.minorticks_off()
+    ax.set_ylim(1.6 * min(ends), 1.6 * max(ends))
+    ax.grid(axis="y")
+    _part(ax, slots)
+    style.reference_level(ax, 0, "PyTorch")
+    images = panel.rows["images"].dropna()
+    if len(images):
+        unchanged = difference_interval(0, 0, images.iloc[0])
+        ax.axhspan(*(100 * end for end in unchanged), color=_BAND, zorder=0)
+    ax.set_ylabel("difference\n(points)")
+
+
+def _by_error(percent):
+    """Place a percentage by the square root of its distance from 100."""
+    return np.sign(np.subtract(percent, 100)) * np.sqrt(np.abs(np.subtract(percent, 100)))
+
+
+def _by_error_back(place):
+    return 100 + np.sign(place) * np.square(place)
+
+
+def _below(ax: Axes, low: float, high: float) -> float:
+    """Return where the axes have to begin to leave `_STRIP` of them below the scale's low end."""
+    scale = ax.yaxis.get_transform()
+    bottom, top = scale.transform([low, high])
+    return scale.inverted().transform([bottom - (top - bottom) * _STRIP / (1 - _STRIP)])[0]
+
+
+def _name_slots(ax: Axes, slots: list[Slot]) -> None:
     ax.set_xticks(range(len(slots)), [name for *_, name in slots])
     for label in ax.get_xticklabels():
         label.set(rotation=30, ha="right", rotation_mode="anchor")
@@ -117,7 +203,7 @@ def _places(panel: Panel, slots: list[Slot]) -> Iterator[tuple[float, pd.Series]
 def _limits(panel: Panel, measure: _Measure) -> tuple[float, float]:
     """Return the scale's ends; float32's SQNR, far above all others, is not to set them."""
     if measure is _ACCURACY:
-        return 0, 119
+        return 0, 101.5
     quantized = panel.rows[panel.rows["weight_bits"] < 32]
     values = [*(quantized if len(quantized) else panel.rows)[measure.column].dropna()]
     if (level := _constants_level(panel, measure)) is not None:
@@ -137,7 +223,7 @@ def _constants_level(panel: Panel, measure: _Measure) -> float | None:
 
 
 def _bands(ax: Axes, slots: list[Slot]) -> None:
-    """Head the slots of each number of bits of the weights, and set them apart."""
+    """Head the slots of each number of bits of the weights."""
     widths = [weights for weights, *_ in slots]
     for bits in dict.fromkeys(widths):
         first, count = widths.index(bits), widths.count(bits)
@@ -153,8 +239,14 @@ def _bands(ax: Axes, slots: list[Slot]) -> None:
             fontsize=7,
             color=style.GREY,
         )
-        if first:
-            ax.axvline(first - 0.5, color=style.GREY, linewidth=0.6, zorder=0)
+    _part(ax, slots)
+
+
+def _part(ax: Axes, slots: list[Slot]) -> None:
+    """Set the slots of each number of bits of the weights apart."""
+    for place, (before, after) in enumerate(itertools.pairwise(slots)):
+        if before[0] != after[0]:
+            ax.axvline(place + 0.5, color=style.GREY, linewidth=0.6, zorder=0)
 
 
 def _lines(ax: Axes, rows, measure: _Measure, colour) -> None:
@@ -170,7 +262,6 @@ def _lines(ax: Axes, rows, measure: _Measure, colour) -> None:
 
 def _point(ax: Axes, x: float, row: pd.Series, measure: _Measure, colour, limits) -> None:
     low, high = limits
-    degenerate = row["degenerate"] is not pd.NA and bool(row["degenerate"])
     share = row[measure.column]
     if share is pd.NA:  # no error, or not a number
         value, told = high, "exact" if row["exact"] else "not finite"
@@ -178,10 +269,26 @@ def _point(ax: Axes, x: float, row: pd.Series, measure: _Measure, colour, limits
         value = share * measure.factor
         told = format(value, measure.form).replace("-", "−")
     beyond = value >= high or share is pd.NA
-    y = high - 0.04 * (high - low) if beyond else value
+    y = top = high - 0.04 * (high - low) if beyond else value
     if measure is _ACCURACY and not beyond:
-        bounds = [100 * bound for bound in wilson_interval(share, row["images"])]
-        ax.vlines(x, *bounds, color=style.INK, linewidth=0.9, zorder=3)
+        bottom, top = (100 * row[f"top1_accuracy_{end}"] for end in ("low", "high"))
+        ax.vlines(x, bottom, top, color=style.INK, linewidth=0.9, zorder=3)
+    _marked(ax, x, y, row, colour)
+    ax.annotate(
+        told,
+        (x, y if beyond else top),
+        (0, -7 if beyond else 3 if top > y else 7),
+        textcoords="offset points",
+        ha="center",
+        va="top" if beyond else "bottom",
+        fontsize=5.5 if len(told) > 4 else 6.3,
+        zorder=5,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
+    )
+
+
+def _marked(ax: Axes, x: float, y: float, row: pd.Series, colour) -> None:
+    degenerate = row["degenerate"] is not pd.NA and bool(row["degenerate"])
     ax.plot(
         x,
         y,
@@ -190,17 +297,6 @@ def _point(ax: Axes, x: float, row: pd.Series, measure: _Measure, colour, limits
         color=colour,
         markerfacecolor="white" if degenerate else colour,
         zorder=4,
-    )
-    ax.annotate(
-        told,
-        (x, y),
-        (0, -7 if beyond else 7),
-        textcoords="offset points",
-        ha="center",
-        va="top" if beyond else "bottom",
-        fontsize=6.3,
-        zorder=5,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
     )
 
 

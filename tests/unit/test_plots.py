@@ -4,11 +4,14 @@ import textwrap
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from bitsweep import plots
 from bitsweep.outcome import Failure
 from bitsweep.plots import style
+from bitsweep.proportions import wilson_interval
 from tests.unit import synthetic
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -138,7 +141,7 @@ def test_sqnr_stands_in_where_there_are_no_labels(tmp_path):
 def test_what_a_constant_would_have_is_a_line(tmp_path):
     figure = plots.PLOTS["accuracy"](synthetic.summarise(tmp_path, synthetic.sweep()))
     levels = {}
-    for ax in figure.axes:
+    for ax in _of_accuracy(figure):
         (label,) = (text for text in ax.texts if text.get_text() == "constant")
         levels[ax.get_title("left") or ax.get_title()] = label.xy[1]
         assert any(np.allclose(line.get_ydata(), label.xy[1]) for line in ax.lines)
@@ -148,13 +151,73 @@ def test_what_a_constant_would_have_is_a_line(tmp_path):
     }
 
 
+def _of_accuracy(figure):
+    """The axes of a plot of accuracy that have a model's name."""
+    return [ax for ax in figure.axes if ax.get_title("left")]
+
+
+def _bars(ax):
+    """The vertical bars of some axes: place, lower and upper end."""
+    bars = [bar for bar in ax.collections if isinstance(bar, LineCollection)]
+    found = [segment for bar in bars for segment in bar.get_segments()]
+    return sorted((start[0], start[1], end[1]) for start, end in found)
+
+
+def _band(ax):
+    """The ends of the band that stands for PyTorch's own interval."""
+    (band,) = (patch for patch in ax.patches if to_hex(patch.get_facecolor()) == "#dfe8ee")
+    return band.get_y(), band.get_y() + band.get_height()
+
+
+def test_every_accuracy_and_every_difference_has_its_interval(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"], ["relay", "relax"]))
+    above, below = plots.PLOTS["accuracy"](summary).axes
+    ok = summary[summary["state"] == "ok"]
+    for ax, name in ((above, "top1_accuracy"), (below, "accuracy_difference")):
+        bars = _bars(ax)
+        assert len(bars) == len({x for x, *_ in bars}) == len(ok) == 10
+        for end, drawn in (("low", 1), ("high", 2)):
+            expected = sorted(100 * ok[f"{name}_{end}"])
+            assert sorted(bar[drawn] for bar in bars) == pytest.approx(expected)
+        bottom, top = ax.get_ylim()
+        assert all(bottom < low and high < top for _, low, high in bars)
+    assert _band(above) == pytest.approx([100 * end for end in wilson_interval(0.972, 540)])
+    assert _band(below) == pytest.approx([-0.706, 0.706], abs=1e-3)
+
+
+def test_an_interval_of_few_images_is_seen_to_be_wider(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"]))
+    summary["images"] = 60
+    above, below = plots.PLOTS["accuracy"](summary).axes
+    assert np.ptp(_band(above)) > 8
+    assert np.ptp(_band(below)) > 12
+
+
+def test_what_is_more_than_chance_has_a_star(tmp_path):
+    precisions = ["float32", "int8", "int1"]
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"], precisions=precisions))
+    for p, stars in ((0.051, 1), (0.049, 2)):
+        summary.loc[summary["precision"] == "int8", "accuracy_difference_p"] = p
+        _, below = plots.PLOTS["accuracy"](summary).axes
+        assert [text.get_text() for text in below.texts].count("*") == stars
+
+
+def test_accuracies_without_labels_have_no_differences(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["resnet50"]))
+    figure = plots.PLOTS["accuracy"](summary)
+    (ax,) = figure.axes
+    assert _bars(ax) == []
+    assert not any("interval" in text or "chance" in text for text in _texts(figure))
+
+
 def test_accuracy_stands_against_bits_which_fall_to_the_right(tmp_path):
     precisions = ["w1a8", "int8", "int2", "w4a8", "int4", "w2a8", "float32"]
     experiments = synthetic.sweep(["digits"], ["relax"], precisions)
     figure = plots.PLOTS["accuracy"](synthetic.summarise(tmp_path, experiments, {}))
-    (ax,) = figure.axes
+    above, below = figure.axes
     falling = ["float32", "int8", "w4a8", "int4", "w2a8", "int2", "w1a8"]
-    assert [label.get_text() for label in ax.get_xticklabels()] == falling
+    assert [label.get_text() for label in below.get_xticklabels()] == falling
+    assert above.get_xlim() == below.get_xlim()
     texts = _texts(figure)
     for told in ("8 bits", "4 bits", "1 bit", "8-bit activations", "2-bit activations"):
         assert texts.count(told) == 1, told
