@@ -258,7 +258,7 @@ def _measured(summary: pd.DataFrame) -> str:
         "first measurement and in a second.",
         "- Intervals are of 95%. Of a share of the images it is Wilson's; of the difference from "
         "float32, whose answers to the same images are PyTorch's, Tango's for pairs. "
-        f"{_POINTS}",
+        f"{_POINTS} The test is stricter than the interval.",
         "- Agreement: the share of images for which the module and PyTorch answer the same. "
         "SQNR: PyTorch's output power over that of the difference.",
         "- Degenerate: no nearer to PyTorch's answers than their mean, given to every image, is, "
