@@ -132,7 +132,7 @@ def figure(
     found: Sequence[Panel], width: float, beside: int = 1
 ) -> tuple[Figure, list[list[Axes]]]:
     """Return a figure and, for each panel, its `beside` axes; `width` inches is a panel's."""
-    columns = 1 if len(found) <= 2 else 2
+    columns = 1 if len(found) <= 3 else 2
     lines = [found[i : i + columns] for i in range(0, len(found), columns)]
     heights = [max(panel.height for panel in line) + 0.6 for line in lines]
     inches = sum(heights) * _SLOT_INCHES + 0.95 * len(lines) + 0.35
