@@ -291,13 +291,41 @@ def test_statistics_of_another_network_are_not_taken(folder):
 
 
 def test_tvm_still_asks_how_it_was_built_for_each_dimension():
-    """When it no longer does, `relay.lowering` can go."""
+    """When it no longer does, that part of `relay.lowering` can go."""
     code = (
         "from tvm.relay.backend import te_compiler; asked = []; own = te_compiler.libinfo; "
         "te_compiler.libinfo = lambda: asked.append(1) or own(); "
         "import tvm; te_compiler.get_shape([tvm.tir.IntImm('int32', 3)] * 4); print(len(asked))"
     )
     assert _in_tvm(code) == "4"
+
+
+FOLDING = """
+import sys
+import numpy as np
+import tvm
+from tvm import relay
+from bitsweep.engines.relay import lowering
+name, compiled = "relay.backend.build", []
+build = tvm.get_global_func(name)
+tvm.register_func(name, lambda *args: compiled.append(1) or build(*args), override=True)
+if sys.argv[1] == "remembering":
+    lowering.remember_repeated_work()
+shapes = [(2, 3), (2, 3), (2, 3), (3, 2)]
+values = [np.random.default_rng(i).normal(size=s).astype("float32") for i, s in enumerate(shapes)]
+sums = [relay.add(relay.const(value), relay.const(value)) for value in values]
+function = relay.Function([], relay.Tuple([*sums, relay.negative(relay.const(values[0]))]))
+folded = relay.transform.FoldConstant()(tvm.IRModule.from_expr(function))["main"].body
+for field, value in zip(folded.fields, [*(2 * value for value in values), -values[0]], strict=True):
+    np.testing.assert_array_equal(field.data.numpy(), value)
+print(len(compiled))
+"""
+
+
+@pytest.mark.parametrize(("how", "compiled"), [("as TVM is", 5), ("remembering", 3)])
+def test_constants_that_are_folded_alike_are_compiled_once(how, compiled):
+    """When TVM compiles three by itself, that part of `relay.lowering` can go."""
+    assert _in_tvm(FOLDING, how) == str(compiled)
 
 
 def test_the_operators_that_may_be_enabled_are_those_that_tvm_quantizes():

@@ -10,7 +10,7 @@ from tvm.contrib import graph_executor
 
 from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relay import INPUT, ir, target
-from bitsweep.engines.relay.lowering import remember_build_settings
+from bitsweep.engines.relay.lowering import remember_repeated_work
 from bitsweep.engines.relay.percentile import Percentile
 from bitsweep.engines.relay.tensors import names, tensors
 
@@ -25,7 +25,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     `tensor`, what makes it, in the order of `tensors`, and `images`, their number. Every tensor is
     there, whichever a precision may mark.
     """
-    remember_build_settings()
+    remember_repeated_work()
     module, params = ir.load(inputs)
     images = np.load(inputs["calibration"])["input"]
     native = target.resolve(target.NATIVE)

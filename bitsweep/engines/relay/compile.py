@@ -7,12 +7,12 @@ from tvm import relay
 
 from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relay import ir, target
-from bitsweep.engines.relay.lowering import remember_build_settings
+from bitsweep.engines.relay.lowering import remember_repeated_work
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """Compile the module at `ir` and `params` to `objects` (tar), `llvm_ir` and `assembly`."""
-    remember_build_settings()
+    remember_repeated_work()
     module, params = ir.load(inputs)
     for_target = target.resolve(settings["target"])
     with asking_tvm("relay.build"), for_target, tvm.transform.PassContext(opt_level=3):

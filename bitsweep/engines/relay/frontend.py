@@ -10,7 +10,7 @@ from tvm.relay.quantize.quantize import prerequisite_optimize
 from bitsweep.engines import agreement
 from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relay import INPUT, convolutions, ir, target
-from bitsweep.engines.relay.lowering import remember_build_settings
+from bitsweep.engines.relay.lowering import remember_repeated_work
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
@@ -20,7 +20,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     folded into convolutions, constants folded), so that they run once, not for each precision.
     `Refused` where the output differs from PyTorch's by more than `agreement.TOLERANCE`.
     """
-    remember_build_settings()
+    remember_repeated_work()
     reference = np.load(inputs["reference"])
     images, expected = (reference[name][: agreement.IMAGES] for name in ("input", "output"))
     scripted = torch.jit.load(inputs["torchscript"], map_location="cpu").eval()

@@ -13,7 +13,7 @@ from tvm import relay
 from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relay import INPUT, convolutions, ir, target
 from bitsweep.engines.relay.accounting import coverage
-from bitsweep.engines.relay.lowering import remember_build_settings
+from bitsweep.engines.relay.lowering import remember_repeated_work
 from bitsweep.engines.relay.percentile import Percentile
 from bitsweep.engines.relay.tensors import annotated, names, tensors
 
@@ -28,7 +28,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     `settings["precision"]` is None for the float baseline, whose module passes unchanged.
     `coverage`, JSON, tells how much of the result runs in integers.
     """
-    remember_build_settings()
+    remember_repeated_work()
     module, params = ir.load(inputs)
     if settings["precision"] is None:
         for name in ("ir", "params", "text"):
