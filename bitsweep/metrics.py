@@ -8,7 +8,7 @@ are all equal, or not all finite, answers nothing. A constant output therefore n
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bitsweep.proportions import difference_interval, mcnemar_p, wilson_interval
+from bitsweep.proportions import wilson_interval
 
 NEGLIGIBLE_DB = 0.01
 """A centred SQNR up to here is a constant's: what rounding makes of 0 dB is no gain."""
@@ -19,10 +19,8 @@ _OF_LABELLED = (
     "top1_accuracy_high",
     "top5_accuracy",
     "reference_top1_accuracy",
-    "accuracy_difference",
-    "accuracy_difference_low",
-    "accuracy_difference_high",
-    "accuracy_difference_p",
+    "images_gained",
+    "images_lost",
     "constant_accuracy",
 )
 
@@ -40,10 +38,9 @@ def compare(
       top-1, or within its top 5. `top1_accuracy`, `top5_accuracy`, `reference_top1_accuracy`:
       the same against `labels`; None without them.
     - `top1_agreement_low`, `_high`, `top1_accuracy_low`, `_high`: their 95% Wilson intervals.
-    - `accuracy_difference`: `top1_accuracy` less the reference's; `accuracy_difference_low`,
-      `_high`, its 95% interval, and `accuracy_difference_p`, McNemar's, of the same images in
-      pairs (`bitsweep.proportions`); None without labels. The reference is the float32 network,
-      which an engine's own float module equals to 1e-4, so this is the difference from float32.
+    - `images_gained`, `images_lost`: how many images the module alone has right, and the reference
+      alone; None without labels. The reference is the float32 network, which an engine's own
+      float module equals to 1e-4, so this is the difference from float32 (`bitsweep.pairs`).
     - `constant_agreement`, `constant_accuracy`: what one class for all images would have, at best:
       the share of the reference's most frequent top-1, and of the most frequent label.
     - `exact`: outputs equal the reference's in every element.
@@ -124,23 +121,21 @@ def is_degenerate(outputs: NDArray[np.float64], reference: NDArray[np.float64]) 
 
 def _accuracy(
     outputs: NDArray[np.float64], reference: NDArray[np.float64], labels: ArrayLike | None
-) -> dict[str, float | None]:
+) -> dict[str, float | int | None]:
     """Return the figures of `compare` that need labels, None without them."""
     if labels is None:
         return dict.fromkeys(_OF_LABELLED)
     images, classes = outputs.shape
     truth = _checked_labels(labels, images, classes)
     right, right_in_float = _in_top(outputs, truth, 1), _in_top(reference, truth, 1)
-    gained, lost = int((right & ~right_in_float).sum()), int((right_in_float & ~right).sum())
     accuracy = float(right.mean())
     found = (
         accuracy,
         *wilson_interval(accuracy, images),
         float(_in_top(outputs, truth, 5).mean()),
         float(right_in_float.mean()),
-        (gained - lost) / images,
-        *difference_interval(gained, lost, images),
-        mcnemar_p(gained, lost),
+        int((right & ~right_in_float).sum()),
+        int((right_in_float & ~right).sum()),
         _share_of_most_frequent(truth),
     )
     return dict(zip(_OF_LABELLED, found, strict=True))

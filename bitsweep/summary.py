@@ -7,7 +7,8 @@ from tabulate import tabulate
 
 from bitsweep.bootstrap import MINIMUM
 from bitsweep.disturbance import OF_CPU_TIME, OF_ROUNDS
-from bitsweep.proportions import CHANCE, mcnemar_p, wilson_interval
+from bitsweep.pairs import CHANCE, mcnemar_p
+from bitsweep.proportions import wilson_interval
 from bitsweep.tables import check, experiment_name, failures, place, share, warnings
 
 _UNTRAINED = "untrained weights: seeded initialisation; accuracy has no meaning, agreement does"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bitsweep import pairs
 from bitsweep.artifact import replacing
 from bitsweep.errors import UserError
 from bitsweep.inspection import GROUPS, LLVM_TYPES
@@ -69,6 +70,8 @@ _COLUMNS: dict[str, str] = {
     "top1_accuracy_high": "Float64",
     "top5_accuracy": "Float64",
     "reference_top1_accuracy": "Float64",
+    "images_gained": "Int64",
+    "images_lost": "Int64",
     "accuracy_difference": "Float64",
     "accuracy_difference_low": "Float64",
     "accuracy_difference_high": "Float64",
@@ -324,7 +327,17 @@ def _latency(payload: dict) -> dict[str, object]:
 
 
 def _quality(payload: dict) -> dict[str, object]:
-    return {name: value for name, value in payload.items() if name in _COLUMNS}
+    figures = {name: value for name, value in payload.items() if name in _COLUMNS}
+    if figures["images_gained"] is None:
+        return figures
+    gained, lost, images = (figures[f"images{which}"] for which in ("_gained", "_lost", ""))
+    low, high = pairs.difference_interval(gained, lost, images)
+    return figures | {
+        "accuracy_difference": (gained - lost) / images,
+        "accuracy_difference_low": low,
+        "accuracy_difference_high": high,
+        "accuracy_difference_p": pairs.mcnemar_p(gained, lost),
+    }
 
 
 def _code(payload: dict) -> dict[str, object]:

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from bitsweep.pairs import CHANCE, difference_interval
 from bitsweep.plots import style
 from bitsweep.plots.style import Panel
-from bitsweep.proportions import CHANCE, difference_interval, wilson_interval
+from bitsweep.proportions import wilson_interval
 
 _MARKERS = {32: "*", 8: "o", 4: "s", 2: "^", 1: "D"}  # by bits of the activations
 _OTHER_MARKER = "p"

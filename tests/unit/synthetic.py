@@ -9,7 +9,7 @@ import pandas as pd
 
 from bitsweep.inspection import LLVM_TYPES
 from bitsweep.outcome import STAGES, Coverage, Experiment, Failure, Outcome, describe
-from bitsweep.proportions import difference_interval, mcnemar_p, wilson_interval
+from bitsweep.proportions import wilson_interval
 from bitsweep.tables import collect
 
 PRECISIONS = ("float32", "int8", "int4", "int2", "int1", "int4_in_int8", "int2_in_int8")
@@ -216,6 +216,7 @@ def _quality(experiment: Experiment) -> dict:
     exact = experiment.precision == "float32"
     images = 540 if labelled else 64
     low, high = wilson_interval(agreement, images)
+    accuracy = _accuracy(agreement * 0.972, images, exact)
     return {
         "images": images,
         "top1_agreement": agreement,
@@ -223,7 +224,7 @@ def _quality(experiment: Experiment) -> dict:
         "top1_agreement_high": high,
         "top5_agreement": min(1.0, agreement * 1.1),
         "constant_agreement": 0.104 if labelled else 0.766,
-        **(_accuracy(agreement * 0.972, images, exact) if labelled else {}),
+        **(accuracy if labelled else dict.fromkeys(accuracy)),
         "sqnr_db": None if exact else 40.0 * agreement - 2,
         "centred_sqnr_db": None if exact else 40.0 * agreement - (2.3 if labelled else 14.9),
         "cosine": float("nan") if degenerate else agreement,
@@ -236,18 +237,14 @@ def _quality(experiment: Experiment) -> dict:
 def _accuracy(accuracy: float, images: int, exact: bool) -> dict:
     low, high = wilson_interval(accuracy, images)
     gained = 0 if exact else 3
-    lost = round((0.972 - accuracy) * images) + gained
-    difference_low, difference_high = difference_interval(gained, lost, images)
     return {
         "top1_accuracy": accuracy,
         "top1_accuracy_low": low,
         "top1_accuracy_high": high,
         "top5_accuracy": accuracy * 1.01,
         "reference_top1_accuracy": 0.972,
-        "accuracy_difference": accuracy - 0.972,
-        "accuracy_difference_low": difference_low,
-        "accuracy_difference_high": difference_high,
-        "accuracy_difference_p": mcnemar_p(gained, lost),
+        "images_gained": gained,
+        "images_lost": round((0.972 - accuracy) * images) + gained,
         "constant_accuracy": 0.102,
     }
 

@@ -77,6 +77,7 @@ def test_every_rule_that_leaves_results_has_one():
                 *("aggregate", "plots", "sensitivity_table"),  # which tell what PyTorch's may be
             },
         ),
+        ("pairs", {"aggregate", "plots", "sensitivity_table"}),
         ("inspection", {"inspect", "aggregate", "plots", "sensitivity_table"}),
         ("digits", {"train", "trace"}),
         ("plots/latency", {"plots", "sensitivity_table"}),

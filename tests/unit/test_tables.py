@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
-from bitsweep import tables
+from bitsweep import pairs, tables
 from bitsweep.errors import UserError
 from bitsweep.outcome import Failure
 from tests.unit import synthetic
@@ -75,7 +76,11 @@ def test_accuracy_is_there_only_with_labels(summary):
     assert tables.share(labelled, "top1_accuracy") == "92.6% [90.1, 94.5]"
     differences = [f"accuracy_difference{end}" for end in ("_low", "", "_high")]
     assert labelled[differences].is_monotonic_increasing
-    assert labelled["accuracy_difference_p"] < 1e-4
+    assert labelled[["images_gained", "images_lost"]].tolist() == [3, 28]
+    assert labelled["accuracy_difference"] == -25 / 540
+    bounds = labelled["accuracy_difference_low"], labelled["accuracy_difference_high"]
+    assert bounds == pairs.difference_interval(3, 28, 540)
+    assert labelled["accuracy_difference_p"] == pytest.approx(binomtest(3, 31).pvalue)
     assert _row(summary, "int8")[differences].isna().all()
 
 
