@@ -245,6 +245,8 @@ def test_the_terminal_tells_each_failure_in_a_line_and_nothing_of_tvms_stack(swe
     _, end = output.split("steps (100%) done")
     _, end = end.split("\n\n", 1)
     table, end = end.split("\n\n", 1)
+    points, end = end.split("\n\n", 1)
+    assert points.startswith("Points: of top-1 accuracy")
     assert end.startswith("Timed on ")
     assert [line.split()[:2] for line in table.splitlines()[2:]] == [
         [f"{model}/{engine}/cpu/{precision}", *told_of(model, engine, precision)]
