@@ -25,6 +25,7 @@ from pydantic import (
 from bitsweep.engines import ENGINES
 from bitsweep.errors import UserError
 from bitsweep.outcome import STAGES, Experiment
+from bitsweep.relax import plan
 from bitsweep.relax.config import PRESETS, QConfig
 
 BASELINE = "float32"
@@ -98,6 +99,7 @@ def _is_number(value: Any) -> Any:
 
 _NUMBER = BeforeValidator(_is_number)  # Python's True is a 1
 Count = Annotated[int, Field(ge=1), _NUMBER]
+Bits = Annotated[int, Field(ge=1, le=8), _NUMBER]
 Seed = Annotated[int, Field(ge=0, lt=2**32), _NUMBER]
 
 
@@ -200,10 +202,41 @@ class Relay(_Section):
         return self.model_dump(mode="json")
 
 
+class LayerBits(_Section):
+    """Bits of a layer's weights and of its input."""
+
+    weight_bits: Bits
+    input_bits: Bits
+
+
+def _planned(path: Any) -> dict[str, tuple[int, int]]:
+    if not isinstance(path, str):
+        raise ValueError("the path of a plan is wanted")
+    try:
+        return plan.read(path)
+    except OSError as error:
+        raise ValueError(f"it cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix(f"{path}: ")) from None
+
+
+def _pairs(layers: Mapping[str, LayerBits]) -> dict[str, tuple[int, int]]:
+    return {name: (bits.weight_bits, bits.input_bits) for name, bits in layers.items()}
+
+
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Relax(QConfig):
-    """A precision in Relax: the settings of `bitsweep.relax`, over those of a `preset`."""
+    """A precision in Relax: the settings of `bitsweep.relax`, over those of a `preset`.
 
+    `plan`, the path of a file, has `layer_bits` under those given here.
+    """
+
+    layer_bits: Annotated[dict[str, LayerBits], AfterValidator(_pairs)] = dataclasses.field(
+        default_factory=dict, hash=False
+    )
+    plan: Annotated[
+        dict[str, tuple[int, int]], PlainValidator(_planned, json_schema_input_type=str)
+    ] = dataclasses.field(default_factory=dict, hash=False)
     preset: Literal[tuple(PRESETS)] = None
 
     _numbers = field_validator(
@@ -224,6 +257,7 @@ class Relax(QConfig):
     def settings(self) -> dict[str, Any]:
         """What the engine quantizes by, safe in JSON: `QConfig`'s fields."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(QConfig)}
+        fields["layer_bits"] = {**self.plan, **self.layer_bits}
         return json.loads(json.dumps(fields))
 
 
@@ -509,7 +543,7 @@ def _sentence(detail: Mapping[str, Any]) -> str:
         return f"{key} is missing"
     if not key:
         return said
-    if re.match(r"\w+ = ", said):  # it names the field of this section itself
+    if re.match(r"[\w.]+ = ", said):  # it names the field of this section itself
         return f"{key}.{said}"
     wanted = _WANTED.get(detail["type"], f"{said[0].lower()}{said[1:]}")
     if detail["type"] == "tuple_type" and key.endswith("_layers"):

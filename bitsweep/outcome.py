@@ -73,11 +73,14 @@ class Coverage(_Record):
 
     `macs` are the multiplications with accumulation of one image, `integer_macs` those of integers;
     `float_operators` counts, by name, the operators that stayed in floating point.
+    `mean_weight_bits` are the bits of a weight, on average over all layers' weights, where the
+    engine knows.
     """
 
     macs: int
     integer_macs: int
     float_operators: dict[str, int] = {}
+    mean_weight_bits: float | None = None
 
 
 class Outcome(_Record):

@@ -89,6 +89,7 @@ _COLUMNS: dict[str, str] = {
     "degenerate": "boolean",
     "exact": "boolean",
     "integer_macs_percent": "Float64",
+    "mean_weight_bits": "Float64",
     "module_size_bytes": "Int64",
     "size_vs_float32": "Float64",
     **{f"{name}_bytes": "Int64" for name in _SIZES},
@@ -277,6 +278,7 @@ def _row(experiment: Experiment, results: Path, calibrated: bool) -> dict[str, o
         if outcomes[stage].state == "ok":
             row |= figures(_payload(outcomes[stage], path))
     if coverage := outcomes["quantize"].coverage:
+        row["mean_weight_bits"] = coverage.mean_weight_bits
         row["integer_macs_percent"] = 100 * coverage.integer_macs / max(coverage.macs, 1)
     for artifact in outcomes["export"].artifacts:
         if Path(artifact.path).name == "module.so":

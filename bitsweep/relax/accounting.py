@@ -1,4 +1,4 @@
-"""What of a module runs in integers."""
+"""What of a module runs in integers, and of how many bits."""
 
 from collections import Counter
 
@@ -8,16 +8,21 @@ import tvm
 from bitsweep.relax import graph, op
 from bitsweep.relax.transform.annotate import MOVES
 
+_LAYERS = ("bitsweep.conv2d", "bitsweep.qconv2d")
+_FLOAT_BITS = 32
+
 # Neither arithmetic nor, where the two ends of integers are, avoidable.
 _NOT_COUNTED = {*MOVES, "relax.quantize", "relax.dequantize", "relax.concat", "relax.take"}
 
 
 def coverage(mod: tvm.IRModule) -> dict:
-    """Return `macs`, `integer_macs` and `float_operators`, how many of each operator stay float.
+    """Return `macs`, `integer_macs`, `float_operators` and `mean_weight_bits`.
 
-    Multiply-accumulates are those of convolutions and matrix products, padding included.
+    Multiply-accumulates are those of convolutions and matrix products, padding included;
+    `float_operators` says how many of each operator stay float. Bits are per weight of all layers,
+    32 of a float layer; None where the module has no layer that `canonicalise` has made.
     """
-    macs = integer_macs = 0
+    macs = integer_macs = weights = weight_bits = 0
     float_operators: Counter[str] = Counter()
     for binding in graph.bindings(graph.main_of(mod)):
         call = binding.value
@@ -25,6 +30,9 @@ def coverage(mod: tvm.IRModule) -> dict:
             continue
         count = _macs(call)
         macs += count
+        if call.op.name in _LAYERS:
+            weights += layer_weights(call)
+            weight_bits += layer_weights(call) * op.attributes(call).get("weight_bits", _FLOAT_BITS)
         if call.op.name.startswith("bitsweep.q"):
             integer_macs += count
         elif call.op.name not in _NOT_COUNTED and _is_float(binding.var):
@@ -33,19 +41,26 @@ def coverage(mod: tvm.IRModule) -> dict:
         "macs": macs,
         "integer_macs": integer_macs,
         "float_operators": dict(sorted(float_operators.items())),
+        "mean_weight_bits": weight_bits / weights if weights else None,
     }
 
 
 def layer_macs(call) -> int:
     """Multiply-accumulates of a convolution of `op`, float or integer."""
+    _, *pixels, _ = op.shape_of(call)
+    return int(np.prod(pixels)) * layer_weights(call)
+
+
+def layer_weights(call) -> int:
+    """Weights of a convolution of `op`, float or integer, packed or not."""
     attrs = call.attrs
-    pixels = int(np.prod(op.shape_of(call)))
-    channels = op.shape_of(call.args[0])[3] // attrs["groups"]
-    return pixels * int(np.prod([int(size) for size in attrs["kernel_size"]])) * channels
+    outputs, inputs = op.shape_of(call)[3], op.shape_of(call.args[0])[3]
+    window = [int(size) for size in attrs["kernel_size"]]
+    return int(np.prod(window)) * inputs // attrs["groups"] * outputs
 
 
 def _macs(call) -> int:
-    if call.op.name in ("bitsweep.conv2d", "bitsweep.qconv2d"):
+    if call.op.name in _LAYERS:
         return layer_macs(call)
     if call.op.name == "relax.matmul":
         return int(np.prod(op.shape_of(call))) * op.shape_of(call.args[0])[-1]

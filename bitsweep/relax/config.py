@@ -1,6 +1,7 @@
 """What to quantize to, and how: the settings of the quantizer."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,13 +14,16 @@ class QConfig:
 
     `weight_bits` and `activation_bits` are 1 to 8. `first_layer_bits` and `last_layer_bits` set the
     first and the last layer (in the order of the graph) apart, weights and inputs; None treats them
-    like the others. Layers in `skip_layers` stay float.
+    like the others. Layers in `skip_layers` stay float. `layer_bits` has (bits of the weights, bits
+    of the input) by the names of layers, over all of these: a tensor that a layer named there reads
+    has so many bits, whatever else reads it.
 
     - `weight_granularity`: one scale per output channel, or one per tensor.
     - `weight_scale`: from the largest magnitude, or least mean squared error.
     - `rounding` of weights: `nearest`; `gptq`, which compensates errors by the second order
       (Frantar et al., 2022, arXiv:2210.17323); `binary`, sign times mean magnitude (Rastegari et
-      al., 2016, arXiv:1603.05279), for one bit.
+      al., 2016, arXiv:1603.05279), for one bit; what first, last or `layer_bits` give more than one
+      bit is then rounded to nearest.
     - `bias_correction`: the mean output of a layer stays what it was (Nagel et al., 2019,
       arXiv:1906.04721).
     - `activation_scheme`: `affine` fits the zero point, `symmetric` has it in the middle of the
@@ -35,6 +39,7 @@ class QConfig:
     first_layer_bits: int | None = None
     last_layer_bits: int | None = None
     skip_layers: tuple[str, ...] = ()
+    layer_bits: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict, hash=False)
     weight_granularity: Literal["per_channel", "per_tensor"] = "per_channel"
     weight_scale: Literal["max", "mse"] = "mse"
     rounding: Literal["nearest", "gptq", "binary"] = "gptq"
@@ -56,6 +61,7 @@ class QConfig:
                 raise ValueError(f"{name} = {bits!r}: allowed are 1 to 8")
         if isinstance(self.skip_layers, str):
             raise ValueError(f"skip_layers = {self.skip_layers!r}: allowed is a tuple of names")
+        self._own_layer_bits()
         for field in dataclasses.fields(self):
             allowed = getattr(field.type, "__args__", ())
             value = getattr(self, field.name)
@@ -65,6 +71,24 @@ class QConfig:
             raise ValueError(f"percentile = {self.percentile!r}: allowed are 50 to 100")
         if self.rounding == "binary" and self.weight_bits != 1:
             raise ValueError("rounding = 'binary' is for weight_bits = 1")
+
+    def _own_layer_bits(self):
+        """Hold a copy, of tuples, which JSON has no notion of."""
+        if not isinstance(self.layer_bits, Mapping):
+            raise ValueError(f"layer_bits = {self.layer_bits!r}: allowed are bits by layer name")
+        own = {}
+        for name, bits in self.layer_bits.items():
+            own[name] = tuple(bits) if isinstance(bits, list | tuple) else (bits,)
+            if len(own[name]) != 2 or not all(number in BITS for number in own[name]):
+                raise ValueError(
+                    f"layer_bits.{name} = {bits!r}: allowed are two numbers, the bits of its "
+                    "weights and of its input, 1 to 8"
+                )
+            if name in self.skip_layers:
+                raise ValueError(
+                    f"layer_bits.{name} = {bits!r}: skip_layers has that layer, which stays float"
+                )
+        object.__setattr__(self, "layer_bits", own)
 
 
 PRESETS = {

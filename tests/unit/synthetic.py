@@ -161,8 +161,14 @@ def _leave_one(results: Path, experiment: Experiment, failing: Mapping[str, Fail
 
 
 def _coverage(experiment: Experiment) -> Coverage:
-    integer = 0 if experiment.precision == "float32" else MACS * 3 // 4
-    return Coverage(macs=MACS, integer_macs=integer, float_operators={"nn.conv2d": 1})
+    if experiment.precision == "float32":
+        return Coverage(macs=MACS, integer_macs=0, float_operators={"nn.conv2d": 1})
+    return Coverage(
+        macs=MACS,
+        integer_macs=MACS * 3 // 4,
+        float_operators={"nn.conv2d": 1},
+        mean_weight_bits=5.5,
+    )
 
 
 def _scale(experiment: Experiment) -> float:

@@ -12,6 +12,7 @@ from snakemake.utils import update_config
 from bitsweep import config
 from bitsweep.errors import UserError
 from bitsweep.outcome import Experiment
+from bitsweep.relax import plan
 from bitsweep.relax.config import PRESETS, QConfig
 
 FOLDER = Path(__file__).parents[2] / "config"
@@ -111,6 +112,28 @@ def test_what_stands_beside_a_preset_comes_before_it():
     assert settings["skip_layers"] == ["stem"]
 
 
+def test_bits_of_layers_come_from_a_plan_and_before_it(tmp_path):
+    path = tmp_path / "plan.json"
+    plan.write(path, {"stem": (8, 8), "fc": (4, 8)})
+    section = {"plan": str(path), "layer_bits": {"fc": {"weight_bits": 2, "input_bits": 6}}}
+    raw = edited(lambda raw: raw["precisions"].update(x={"relax": section}))
+    jsonschema.validate(raw, json.loads(config.schema()))
+    settings = config.load(raw).precisions["x"].relax.settings()
+    assert settings["layer_bits"] == {"stem": [8, 8], "fc": [2, 6]}
+    assert QConfig(**settings).layer_bits == {"stem": (8, 8), "fc": (2, 6)}
+
+
+def test_a_plan_that_is_none_is_said_with_its_key(tmp_path):
+    path = tmp_path / "plan.json"
+    raw = edited(lambda raw: raw["precisions"].update(x={"relax": {"plan": str(path)}}))
+    key = f"precisions.x.relax.plan = '{path}': "
+    with pytest.raises(UserError, match=f"^config: {key}it cannot be read: No such file"):
+        config.load(raw)
+    plan.write(path, {"fc": (9, 8)})
+    with pytest.raises(UserError, match=rf"^config: {key}its layers\.fc\.weight_bits = 9: allowed"):
+        config.load(raw)
+
+
 @given(bits=st.integers(-40, 40), storage=st.sampled_from([*config.STORAGE_BITS, "int3", ""]))
 def test_bits_must_be_positive_and_fit_their_storage(bits, storage):
     section = {"relay": {"bits": bits, "storage": storage}}
@@ -181,6 +204,22 @@ MISTAKES = {
     "unknown preset": (
         lambda raw: raw["precisions"]["w4a8"]["relax"].update(preset="w5a8"),
         ["precisions.w4a8.relax.preset = 'w5a8'", "'w8a8', 'w4a8'"],
+    ),
+    "nine bits of a layer": (
+        lambda raw: raw["precisions"]["w4a8"]["relax"].update(
+            layer_bits={"fc": {"weight_bits": 9, "input_bits": 8}}
+        ),
+        ["precisions.w4a8.relax.layer_bits.fc.weight_bits = 9: allowed is 8 or less"],
+    ),
+    "bits of a skipped layer": (
+        lambda raw: raw["precisions"]["w4a8"]["relax"].update(
+            layer_bits={"fc": {"weight_bits": 2, "input_bits": 8}}, skip_layers=["fc"]
+        ),
+        ["precisions.w4a8.relax.layer_bits.fc = (2, 8): skip_layers has that layer, which stays"],
+    ),
+    "a plan that is a section": (
+        lambda raw: raw["precisions"]["w4a8"]["relax"].update(plan={"layers": {}}),
+        ["precisions.w4a8.relax.plan = {'layers': {}}: the path of a plan is wanted"],
     ),
     "nine bits in relax": (
         lambda raw: raw["precisions"]["w4a8"]["relax"].update(weight_bits=9),

@@ -62,6 +62,8 @@ def test_figures_come_from_the_files_of_their_stage(summary):
     assert row["integer_macs_percent"] == 75
     assert _row(summary, "float32")["integer_macs_percent"] == 0
     assert _row(summary, "int2")["integer_macs_percent"] is pd.NA
+    assert row["mean_weight_bits"] == 5.5
+    assert _row(summary, "float32")["mean_weight_bits"] is pd.NA
     assert _row(summary, "float32")["speedup_vs_float32"] is pd.NA
     assert _row(summary, "int1")["cosine"] is pd.NA  # it was not a number
 

@@ -7,7 +7,7 @@ with how many bits; a convolution's `weight_bits` says that it runs in integers.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import tvm
@@ -33,14 +33,28 @@ _BATCH_NORM_BITS = 8
 
 
 def annotate(mod: tvm.IRModule, config: QConfig) -> tvm.IRModule:
-    """Mark a canonical module; `NotQuantizable` for a skipped layer that it does not have.
+    """Mark a canonical module.
 
-    Batch norms that no convolution precedes keep 8 bits for their weights, one a channel.
+    Batch norms that no convolution precedes keep 8 bits for their weights, one a channel, unless
+    `config.layer_bits` names them. Raises `NotQuantizable` for a layer that the configuration names
+    and the module does not have, and where two named layers read one tensor by different bits.
     """
+    return tvm.ir.IRModule({"main": _annotator(mod, config).run()}, attrs=mod.attrs)
+
+
+def input_groups(mod: tvm.IRModule, config: QConfig = QConfig()) -> list[tuple[str, ...]]:  # noqa: B008
+    """Return the layers that `config` quantizes, those together that read one tensor.
+
+    Moved or concatenated, a tensor keeps its width, so that layers of a group must be given the
+    same bits of their input. Groups and their names are in the order of the canonical module.
+    """
+    return [tuple(readers) for _, readers in _annotator(mod, config).shared_inputs()]
+
+
+def _annotator(mod: tvm.IRModule, config: QConfig) -> "_Annotator":
     function = graph.main_of(mod)
     former = dict(mod.attrs["former_names"]) if "former_names" in (mod.attrs or {}) else {}
-    bits = layer_bits(function, config, former)
-    return tvm.ir.IRModule({"main": _Annotator(function, config, bits).run()}, attrs=mod.attrs)
+    return _Annotator(function, config, layer_bits(function, config, former))
 
 
 def layer_bits(
@@ -58,16 +72,8 @@ def layer_bits(
     names = [layer.attrs["name"] for layer in layers]
     if not names:
         raise NotQuantizable("the module has nothing to quantize: no convolution, no dense layer")
-    for name in config.skip_layers:
-        if name in former and name not in names:
-            raise NotQuantizable(
-                f"skip_layers: layers are called as in PyTorch: {name!r} is {former[name]!r}"
-            )
-        if name not in names:
-            near = difflib.get_close_matches(name, names, 3) or names[:3]
-            raise NotQuantizable(
-                f"skip_layers: no layer is called {name!r}; near it: {', '.join(near)}"
-            )
+    _require_layers("skip_layers", config.skip_layers, names, former)
+    _require_layers("layer_bits", config.layer_bits, names, former)
     bits = {name: (config.weight_bits, config.activation_bits) for name in names}
     for name, own in ((names[0], config.first_layer_bits), (names[-1], config.last_layer_bits)):
         if own is not None:
@@ -76,11 +82,27 @@ def layer_bits(
         if _is_batch_norm(layer):
             name = layer.attrs["name"]
             bits[name] = (_BATCH_NORM_BITS, bits[name][1])
+    bits.update(config.layer_bits)
     for name in config.skip_layers:
         bits.pop(name, None)
     if not bits:
         raise NotQuantizable("the module has nothing to quantize: every layer is skipped")
     return bits
+
+
+def _require_layers(
+    key: str, wanted: Iterable[str], names: list[str], former: Mapping[str, str]
+) -> None:
+    """`NotQuantizable` for what the setting `key` wants and is not among the names of layers."""
+    for name in wanted:
+        if name in names:
+            continue
+        if name in former:
+            raise NotQuantizable(
+                f"{key}: layers are called as in PyTorch: {name!r} is {former[name]!r}"
+            )
+        near = difflib.get_close_matches(name, names, 3) or names[:3]
+        raise NotQuantizable(f"{key}: no layer is called {name!r}; near it: {', '.join(near)}")
 
 
 def _is_batch_norm(layer: relax.Expr) -> bool:
@@ -111,6 +133,7 @@ class _Annotator:
             self.roles[binding.var] = self.role(binding)
         self.capable = self.forward()
         self.required = self.backward()
+        self.give()
 
     def base(self, var: relax.Var) -> relax.Var:
         """The tensor that `var` is a function of, element by element; itself without one."""
@@ -177,6 +200,49 @@ class _Annotator:
                         required[var] if role.kind == "move" else self.config.activation_bits,
                     )
         return required
+
+    def give(self) -> None:
+        """Give tensors the widths that the configuration has for layers that read them."""
+        for tensors, readers in self.shared_inputs():
+            given = {name: bits for name, bits in readers.items() if name in self.config.layer_bits}
+            if not given:
+                continue
+            first, *others = given
+            for other in others:
+                if given[other] != given[first]:
+                    raise NotQuantizable(
+                        f"layer_bits: {first!r} and {other!r} read one tensor, which cannot have "
+                        f"both {given[first]} and {given[other]} bits"
+                    )
+            self.required.update(dict.fromkeys(tensors, given[first]))
+
+    def shared_inputs(self) -> list[tuple[list[relax.Var], dict[str, int]]]:
+        """What layers read, tensors of one width together, with their readers' input bits.
+
+        A tensor keeps its width where it is moved as uint8, and what is concatenated has one.
+        """
+        groups: dict[relax.Var, tuple[list[relax.Var], dict[str, int]]] = {}
+
+        def group_of(var):
+            return groups.setdefault(var, ([var], {}))
+
+        for binding in self.bindings:
+            role, var = self.roles[binding.var], binding.var
+            if role.kind in ("move", "concat") and self.in_integers(var):
+                for read in role.reads:
+                    self._join(groups, group_of(var), group_of(read))
+        for binding in self.bindings:
+            role = self.roles[binding.var]
+            if role.kind == "conv":
+                name = binding.value.attrs["name"]
+                group_of(role.reads[0])[1][name] = self.bits[name][1]
+        return [g for g in {id(g): g for g in groups.values()}.values() if g[1]]
+
+    @staticmethod
+    def _join(groups, group, other) -> None:
+        if group is not other:
+            group[0].extend(other[0])
+            groups.update(dict.fromkeys(other[0], group))
 
     def in_integers(self, var: relax.Var) -> bool:
         kind = self.roles[var].kind

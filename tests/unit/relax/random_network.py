@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from tvm import relax
 
 from bitsweep.relax import QConfig, op
+from bitsweep.relax.transform.annotate import input_groups
+from bitsweep.relax.transform.canonicalise import canonicalise
 
 ACTIVATIONS = ["none", "relu", "relu6", "sigmoid", "silu", "hardswish", "leaky"]
 STEPS = ["conv", "residual", "sum", "max pool", "average pool", "concat", "split", "gate"]
@@ -336,3 +338,15 @@ def configs(draw) -> QConfig:
             st.sampled_from(["min_max", "moving_average", "percentile", "mse", "kl_divergence"])
         ),
     )
+
+
+@st.composite
+def layer_bits(draw, network: Network, config: QConfig) -> dict[str, tuple[int, int]]:
+    """Bits of some of a network's layers, the same of the input where one tensor is read."""
+    drawn = {}
+    for group in input_groups(canonicalise(network.module), config):
+        input_bits = draw(st.integers(2, 8))
+        for name in group:
+            if draw(st.booleans()):
+                drawn[name] = (draw(st.integers(1, 8)), input_bits)
+    return drawn

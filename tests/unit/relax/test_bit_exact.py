@@ -1,5 +1,6 @@
 """Compiled modules against the interpreter, to the bit at every layer."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -64,6 +65,8 @@ def test_random_networks(target, network, config, data):
             images = np.abs(images)
         case "large":
             images *= 1e4
+    layer_bits = data.draw(random_network.layer_bits(network, config))
+    config = dataclasses.replace(config, layer_bits=layer_bits)
     try:
         realised = realise(simulate(network.module, config, images, target))
     except ValueError as error:
@@ -71,6 +74,10 @@ def test_random_networks(target, network, config, data):
         if not re.search("accumulator can reach|cannot be expressed", str(error)):
             raise
         reject()
+    for binding in graph.bindings(realised["main"]):
+        call = binding.value
+        if op.is_call(call, "bitsweep.qconv2d") and call.attrs["name"] in layer_bits:
+            assert call.attrs["weight_bits"] == layer_bits[call.attrs["name"]][0]
     require_a_network_bit_exact(network, realised, images, target)
 
 

@@ -9,7 +9,7 @@ from tvm import relax
 from bitsweep.relax import NotQuantizable, QConfig, graph, op
 from bitsweep.relax.evaluator import Evaluator
 from bitsweep.relax.ranges import Observer
-from bitsweep.relax.transform.annotate import annotate
+from bitsweep.relax.transform.annotate import annotate, input_groups
 from bitsweep.relax.transform.calibrate import calibrate
 from bitsweep.relax.transform.canonicalise import canonicalise
 from bitsweep.relax.transform.pack import pack
@@ -285,11 +285,63 @@ def marked_chain(first=(8, 8), middle=(8, 8), last=(8, 8), names=("lv", "lv1", "
             # The residual asks for 8 bits of the last layer's input.
             marked_chain((8, 8), (1, 8), (6, 8)),
         ),
+        (
+            # Of the layer that it reads too, which alone would ask for 8.
+            QConfig(last_layer_bits=8, layer_bits={"conv2d_2": (3, 5), "conv2d_0": (1, 2)}),
+            marked_chain((1, 2), (8, 8), (3, 5)),
+        ),
     ],
-    ids=["w8a8", "w2a4", "ends apart"],
+    ids=["w8a8", "w2a4", "ends apart", "bits of layers"],
 )
 def test_marks_stand_before_layers_and_carry_their_bits(config, expected):
     require_equal(annotate(module(chain), config), expected)
+
+
+def branches(concatenated: bool):
+    """Two layers that read one tensor, and one that reads them both."""
+
+    def body(emit, image):
+        x = nhwc(emit, image)
+        y = emit(conv(x, FIRST, ZEROS, clip=RELU))
+        z = emit(conv(x, SECOND, ZEROS, name="conv2d_1", clip=RELU))
+        both = relax.op.concat([y, z], axis=3) if concatenated else relax.op.add(y, z)
+        return emit(conv(emit(both), THIRD, ZEROS, name="conv2d_2"))
+
+    return module(body)
+
+
+def test_readers_of_one_tensor_cannot_have_different_bits_of_it():
+    mod = branches(concatenated=False)
+    assert input_groups(mod, QConfig()) == [("conv2d_0", "conv2d_1"), ("conv2d_2",)]
+    disagreeing = {"conv2d_0": (8, 4), "conv2d_1": (8, 8)}
+    with pytest.raises(
+        NotQuantizable,
+        match="layer_bits: 'conv2d_0' and 'conv2d_1' read one tensor, which cannot have both 4 and",
+    ):
+        annotate(mod, QConfig(layer_bits=disagreeing))
+
+
+def marks(mod: tvm.IRModule) -> list[int]:
+    bindings = graph.bindings(mod["main"])
+    return [
+        b.value.attrs["bits"] for b in bindings if op.is_call(b.value, "bitsweep.fake_quantize")
+    ]
+
+
+def test_one_reader_decides_how_many_bits_a_tensor_has():
+    config = QConfig(layer_bits={"conv2d_1": (8, 4)})
+    assert marks(annotate(branches(concatenated=False), config))[0] == 4
+
+
+def test_what_is_concatenated_has_the_bits_of_its_reader():
+    config = QConfig(layer_bits={"conv2d_2": (8, 3)})
+    of_parts = marks(annotate(branches(concatenated=True), config))[1:]
+    assert set(of_parts) == {3}
+
+
+def test_layers_that_are_not_there_have_no_bits():
+    with pytest.raises(NotQuantizable, match="layer_bits: no layer is called 'conv2d_7'; near it"):
+        annotate(module(chain), QConfig(layer_bits={"conv2d_7": (8, 8)}))
 
 
 def test_a_skipped_layer_is_float_and_what_it_makes_is_quantized_where_it_is_read():

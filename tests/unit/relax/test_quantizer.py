@@ -1,5 +1,6 @@
 """The quantizer as a whole, against PyTorch and against what its docstrings promise."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -394,11 +395,43 @@ def test_bits_that_there_are_not_are_refused(field, bits):
         ({"percentile": 50.0}, "percentile = 50.0: allowed are"),
         ({"percentile": float("nan")}, "percentile = nan: allowed are"),
         ({"rounding": "binary"}, "rounding = 'binary' is for weight_bits = 1"),
+        ({"layer_bits": ["fc"]}, r"layer_bits = \['fc'\]: allowed are bits by layer name"),
+        ({"layer_bits": {"fc": (9, 8)}}, r"layer_bits\.fc = \(9, 8\): allowed are two numbers"),
+        ({"layer_bits": {"fc": (8, 0)}}, r"layer_bits\.fc = \(8, 0\): allowed are two numbers"),
+        ({"layer_bits": {"fc": 8}}, r"layer_bits\.fc = 8: allowed are two numbers"),
+        (
+            {"layer_bits": {"fc": (8, 8)}, "skip_layers": ("fc",)},
+            r"layer_bits\.fc = \(8, 8\): skip_layers has that layer, which stays float",
+        ),
     ],
 )
 def test_settings_that_there_are_not_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         QConfig(**settings)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_bits_of_layers_that_are_a_presets_are_that_preset(
+    quantized, imported, split, target, preset
+):
+    config = PRESETS[preset]
+    uniform = quantized(preset)
+    names = [call.attrs["name"] for call in calls(uniform, "bitsweep.qconv2d")]
+    pairs = dict.fromkeys(names, (config.weight_bits, config.activation_bits))
+    if config.first_layer_bits:
+        ends = (config.first_layer_bits, config.first_layer_bits)
+        pairs |= {names[0]: ends, names[-1]: ends}
+    # Whatever they lie over.
+    over = dataclasses.replace(
+        config,
+        weight_bits=1 if config.rounding == "binary" else 8,
+        first_layer_bits=None,
+        last_layer_bits=None,
+        layer_bits=pairs,
+    )
+    planned = quantize(imported, over, split["train"][:64], target)
+    assert constants(planned) == constants(uniform)
+    tvm.ir.assert_structural_equal(planned, uniform)
 
 
 def test_skipped_layers_that_are_one_string_are_refused():
@@ -462,10 +495,20 @@ def test_coverage_counts_multiply_accumulates_and_what_stays_float(small, target
         "macs": first + second,
         "integer_macs": first + second,
         "float_operators": {},
+        "mean_weight_bits": 8,
     }
     counted = coverage(quantize(mod, QConfig(skip_layers=("conv2d_0",)), images, target))
     assert (counted["macs"], counted["integer_macs"]) == (first + second, second)
     assert counted["float_operators"] == {"conv2d": 1}
+    assert counted["mean_weight_bits"] == (4 * 27 * 32 + 2 * 4 * 8) / (4 * 27 + 2 * 4)
+
+
+def test_mean_weight_bits_are_those_of_all_weights(small, target):
+    mod, images = small
+    bits = {"conv2d_0": (2, 8), "conv2d_1": (5, 8)}
+    counted = coverage(quantize(mod, QConfig(layer_bits=bits), images, target))
+    assert counted["mean_weight_bits"] == (4 * 27 * 2 + 2 * 4 * 5) / (4 * 27 + 2 * 4)
+    assert coverage(mod)["mean_weight_bits"] is None
 
 
 def test_sensitivity_has_a_row_of_every_quantized_layer(small, target):
