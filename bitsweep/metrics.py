@@ -7,6 +7,7 @@ are all equal, or not all finite, answers nothing. A constant output therefore n
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax
 
 from bitsweep.proportions import wilson_interval
 
@@ -96,6 +97,32 @@ def centred_sqnr_db(outputs: NDArray[np.float64], reference: NDArray[np.float64]
     finite, as for `sqnr_db`, and where the reference's answers are all the same.
     """
     return _finite(_decibels(_deviation(reference), outputs - reference))
+
+
+def kl_divergence(outputs: ArrayLike, reference: ArrayLike) -> float:
+    """Return the mean over images of KL(softmax(reference) ‖ softmax(outputs)), in nats.
+
+    Both are scores of shape (images, classes), the reference's finite; infinite where an output is
+    not finite.
+    """
+    outputs, reference = _checked(outputs, reference)
+    if not np.isfinite(outputs).all():
+        return math.inf
+    ours, theirs = log_softmax(outputs, axis=1), log_softmax(reference, axis=1)
+    return float(max((np.exp(theirs) * (theirs - ours)).sum(axis=1).mean(), 0.0))
+
+
+def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> float:
+    """Return the mean over images of −log softmax(outputs) at the label, in nats.
+
+    `outputs` are scores of shape (images, classes), `labels` integers (images,); infinite where an
+    output is not finite.
+    """
+    outputs = np.asarray(outputs, np.float64)
+    truth = _checked_labels(labels, *outputs.shape)
+    if not np.isfinite(outputs).all():
+        return math.inf
+    return float(-log_softmax(outputs, axis=1)[np.arange(len(truth)), truth].mean())
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
