@@ -100,28 +100,29 @@ def centred_sqnr_db(outputs: NDArray[np.float64], reference: NDArray[np.float64]
 
 
 def kl_divergence(outputs: ArrayLike, reference: ArrayLike) -> float:
-    """Return the mean over images of KL(softmax(reference) ‖ softmax(outputs)), in nats.
+    """Return by how much softmax(outputs) diverges from softmax(reference), in nats.
 
-    Both are scores of shape (images, classes), the reference's finite; infinite where an output is
-    not finite.
+    Both have shape (images, classes); the mean over images of Σ p (log p − log q), p being the
+    reference's probabilities (Kullback and Leibler, 1951). Raises `ValueError` as `compare` does,
+    and where outputs are not finite.
     """
     outputs, reference = _checked(outputs, reference)
     if not np.isfinite(outputs).all():
-        return math.inf
-    ours, theirs = log_softmax(outputs, axis=1), log_softmax(reference, axis=1)
-    return float(max((np.exp(theirs) * (theirs - ours)).sum(axis=1).mean(), 0.0))
+        raise ValueError("the outputs must be finite")
+    log_q, log_p = log_softmax(outputs, axis=1), log_softmax(reference, axis=1)
+    return float((np.exp(log_p) * (log_p - log_q)).sum(axis=1).mean())
 
 
 def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> float:
     """Return the mean over images of −log softmax(outputs) at the label, in nats.
 
-    `outputs` are scores of shape (images, classes), `labels` integers (images,); infinite where an
-    output is not finite.
+    `outputs` are scores of shape (images, classes), `labels` integers (images,). Raises
+    `ValueError` for labels as `compare` does, and where outputs are not finite.
     """
     outputs = np.asarray(outputs, np.float64)
     truth = _checked_labels(labels, *outputs.shape)
     if not np.isfinite(outputs).all():
-        return math.inf
+        raise ValueError("the outputs must be finite")
     return float(-log_softmax(outputs, axis=1)[np.arange(len(truth)), truth].mean())
 
 

@@ -1,6 +1,5 @@
 """Plans: bits for every layer of a network, what they should cost, and what they turned out to."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -40,21 +39,14 @@ class Plan:
         return self.error if self.loss is None else self.loss
 
     def record(self) -> dict[str, Any]:
-        """Return it for JSON, as `Plan.read` reads it; infinite figures are None."""
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(self).items()
-        }
+        """Return it for JSON, as `Plan.read` reads it."""
+        return asdict(self)
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Plan":
         """Return the plan of such a record."""
         bits = {name: tuple(pair) for name, pair in record["layer_bits"].items()}
-        error = math.inf if record["error"] is None else record["error"]
-        loss = record["loss"]
-        if loss is None and record["top1_accuracy"] is not None:
-            loss = math.inf
-        return cls(**{**record, "layer_bits": bits, "error": error, "loss": loss})
+        return cls(**{**record, "layer_bits": bits})
 
 
 @dataclass(frozen=True)

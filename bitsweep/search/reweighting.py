@@ -21,12 +21,7 @@ def reweighted(network: Network, tried: Sequence[Plan], bytes_near: float) -> La
     factors, not negative, are a ridge regression of the errors of the plans nearest to so many
     bytes on those of their layers, relative to what was measured, towards one factor for all.
     """
-    near = sorted(
-        (plan for plan in tried if np.isfinite(plan.error)),
-        key=lambda plan: abs(np.log(plan.bytes / bytes_near)),
-    )[:_NEAREST]
-    if not near:
-        return network.layers
+    near = sorted(tried, key=lambda plan: abs(np.log(plan.bytes / bytes_near)))[:_NEAREST]
     parts = np.array([[c.error for c in network.choice(plan.layer_bits).values()] for plan in near])
     measured = np.maximum([plan.error for plan in near], _LEAST_NATS)
     share = parts / measured[:, None]
