@@ -43,6 +43,7 @@ include: "rules/inspect.smk"
 include: "rules/aggregate.smk"
 include: "rules/plots.smk"
 include: "rules/sensitivity.smk"
+include: "rules/costs.smk"
 include: "rules/check.smk"
 
 

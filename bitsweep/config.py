@@ -18,6 +18,7 @@ from pydantic import (
     PlainValidator,
     ValidationError,
     WrapValidator,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -363,6 +364,58 @@ class Sensitivity(_Section):
     images: Count = 32
 
 
+# Of a relax section, what a search chooses; presets are but bits.
+_CHOSEN = {
+    "preset",
+    "plan",
+    "layer_bits",
+    "weight_bits",
+    "activation_bits",
+    "first_layer_bits",
+    "last_layer_bits",
+}
+
+
+def _without_bits(value: Any) -> Any:
+    chosen = sorted(_CHOSEN & value.keys()) if isinstance(value, Mapping) else []
+    if chosen:
+        allowed = [field.name for field in dataclasses.fields(QConfig) if field.name not in _CHOSEN]
+        raise ValueError(f"{chosen[0]} is what a search chooses; allowed: {', '.join(allowed)}")
+    return value
+
+
+def _to_choose_from(bits: tuple[int, ...]) -> tuple[int, ...]:
+    if not bits:
+        raise ValueError("at least 1 is wanted")
+    if len(set(bits)) < len(bits):
+        raise ValueError("one is there twice")
+    return bits
+
+
+Widths = Annotated[
+    tuple[Bits, ...],
+    AfterValidator(_to_choose_from),
+    Field(json_schema_extra={"minItems": 1, "uniqueItems": True}),
+]
+
+
+class Search(_Section):
+    """What searches for bits per layer, in Relax, choose from and look at.
+
+    Each of `weight_bits` is a candidate beside each of `input_bits`; errors are those on the first
+    `images` of the selection images. `settings` are a precision's in Relax, but its bits.
+    """
+
+    weight_bits: Widths = (8, 4, 3, 2, 1)
+    input_bits: Widths = (8,)
+    images: Count = 128
+    settings: Annotated[Relax, BeforeValidator(_without_bits)] = Relax()
+
+    @field_serializer("settings")
+    def _as_settings(self, settings: Relax) -> dict[str, Any]:
+        return settings.settings()
+
+
 class Expectation(_Section):
     """What is expected of the experiments that the patterns match (`*` and `?` as in a shell)."""
 
@@ -388,6 +441,7 @@ class Config(_Section):
     benchmark: Benchmark = Benchmark()
     limits: Limits = Limits()
     sensitivity: Sensitivity = Sensitivity()
+    search: Search = Search()
     expect: tuple[Expectation, ...] = ()
     stand_in: Annotated[str, Field(pattern=r"^/.+\.(sh|py)$")] | None = None
 

@@ -110,7 +110,8 @@ def kl_divergence(outputs: ArrayLike, reference: ArrayLike) -> float:
     if not np.isfinite(outputs).all():
         raise ValueError("the outputs must be finite")
     log_q, log_p = log_softmax(outputs, axis=1), log_softmax(reference, axis=1)
-    return float((np.exp(log_p) * (log_p - log_q)).sum(axis=1).mean())
+    divergence = (np.exp(log_p) * (log_p - log_q)).sum(axis=1).mean()
+    return max(float(divergence), 0.0)  # which rounding may have made negative
 
 
 def cross_entropy(outputs: ArrayLike, labels: ArrayLike) -> float:

@@ -46,6 +46,7 @@ if SENSITIVITIES:
 # Where things lie: what is the model's, the engine's, and the experiment's own.
 MODEL = "results/{model}/"
 IMPORTED = "results/{model}/{engine}/"
+ON_TARGET = "results/{model}/{engine}/{target}/"
 EXPERIMENT = "results/{model}/{engine}/{target}/{precision}/"
 FLOAT = EXPERIMENT.replace("{precision}", BASELINE)
 LOGS = "results/logs/"

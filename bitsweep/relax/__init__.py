@@ -20,6 +20,7 @@ _HOMES = {
     "build": "bitsweep.relax.compiler",
     "coverage": "bitsweep.relax.accounting",
     "sensitivity": "bitsweep.relax.layerwise",
+    "layer_costs": "bitsweep.relax.costs",
 }
 
 __all__ = ["PRESETS", "NotQuantizable", "QConfig", *_HOMES]

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import tvm
+from tvm import relax
 
 from bitsweep.relax import graph, op
 from bitsweep.relax.transform.annotate import MOVES
@@ -57,6 +58,28 @@ def layer_weights(call) -> int:
     outputs, inputs = op.shape_of(call)[3], op.shape_of(call.args[0])[3]
     window = [int(size) for size in attrs["kernel_size"]]
     return int(np.prod(window)) * inputs // attrs["groups"] * outputs
+
+
+def layer_bytes(mod: tvm.IRModule) -> dict[str, int]:
+    """The bytes of the constants of each layer of a packed module, by name.
+
+    Those are its weights, its bias and what its sums are multiplied by, also where that is an
+    operator of its own.
+    """
+    sizes: dict[str, int] = {}
+    names: dict[relax.Var, str] = {}
+    for binding in graph.bindings(graph.main_of(mod)):
+        call = binding.value
+        if op.is_call(call, "bitsweep.conv2d") or op.is_call(call, "bitsweep.qconv2d"):
+            name = names[binding.var] = call.attrs["name"]
+        elif op.is_call(call, "relax.dequantize") and call.args[0] in names:
+            name = names[call.args[0]]
+        else:
+            continue
+        constants = [graph.array(argument) for argument in call.args]
+        size = sum(array.nbytes for array in constants if array is not None)
+        sizes[name] = sizes.get(name, 0) + size
+    return sizes
 
 
 def _macs(call) -> int:

@@ -16,7 +16,7 @@ from bitsweep.relax.statistics import Statistics, observe
 from bitsweep.relax.transform.annotate import annotate
 from bitsweep.relax.transform.calibrate import calibrate, exact, finished, simulated
 from bitsweep.relax.transform.canonicalise import canonicalise
-from bitsweep.relax.transform.round_weights import State, round_layer
+from bitsweep.relax.transform.round_weights import Layer, Rounding, State
 
 
 def sensitivity(
@@ -47,7 +47,7 @@ def sensitivity(
     if statistics is None:
         statistics = observe(mod, calibration_data, target)
     evaluator = Evaluator(annotated, target or host(), finishing=True)
-    network = _Network(
+    network = Network(
         list(graph.bindings(calibrate(annotated, config, statistics)["main"])),
         evaluator,
     )
@@ -57,15 +57,21 @@ def sensitivity(
     rows = []
     for index, binding in enumerate(network.bindings):
         if op.is_quantized_layer(binding.value):
-            outputs, own = network.with_quantized(index, config, seen, judged)
-            rows.append(_row(binding.value, own, outputs, labels, answers, network))
+            call = binding.value
+            mark = network.bindings[network.place_of_mark(call.args[0])].value
+            layer, _ = network.rounding(index, mark, seen).to(call.attrs["weight_bits"], config)
+            inputs = [simulated(mark, values[call.args[0]]) for values in judged]
+            after = network.rounded_layer(index, layer, inputs, judged)
+            before = [exact(evaluator, binding, values, network.packed) for values in judged]
+            found = metrics.compare(network.outputs(index, after, judged), answers, labels)
+            rows.append(_row(call, mark, before, after, found))
         for values in (*seen, *judged):
             network.step(index, values)
     return rows
 
 
 @dataclass
-class _Network:
+class Network:
     bindings: list[relax.VarBinding]
     evaluator: Evaluator
     packed: dict = field(init=False)
@@ -86,47 +92,52 @@ class _Network:
         for var in self.evaluator.dead_after(index):
             values.pop(var, None)
 
-    def mark_of(self, var: relax.Var) -> relax.Expr:
-        """The mark whose scale a layer's input has, before what only moves it."""
-        definitions = {binding.var: binding.value for binding in self.bindings}
-        while not op.is_call(definitions[var], "bitsweep.fake_quantize"):
-            (var,) = graph.variables(definitions[var])
-        return definitions[var]
+    def place_of_mark(self, var: relax.Var) -> int:
+        """The index of the mark whose scale a layer's input has, before what only moves it."""
+        places = {binding.var: index for index, binding in enumerate(self.bindings)}
+        while not op.is_call(self.bindings[places[var]].value, "bitsweep.fake_quantize"):
+            (var,) = graph.variables(self.bindings[places[var]].value)
+        return places[var]
 
-    def with_quantized(self, index: int, config: QConfig, seen: list[dict], judged: list[dict]):
-        """The network's outputs for `judged`, (N, classes), with this layer alone quantized, and
-        the layer's own outputs: pairs of the float one and the quantized one."""
+    def rounding(self, index: int, mark: relax.Expr, seen: list[dict]) -> Rounding:
+        """The layer of this index about to be rounded, its input by `mark`, all before it float."""
         binding = self.bindings[index]
-        call, data = binding.value, binding.value.args[0]
-        mark = self.mark_of(data)
+        data = binding.value.args[0]
+        states = [State(values, {**values, data: simulated(mark, values[data])}) for values in seen]
+        return Rounding(binding, states, self.evaluator)
 
-        def rounded_input(values: dict) -> dict:
-            return {**values, data: simulated(mark, values[data])}
-
-        states = [State(values, rounded_input(values)) for values in seen]
-        layer, *_ = round_layer(binding, config, states, self.evaluator)
+    def rounded_layer(
+        self, index: int, layer: Layer, inputs: list[np.ndarray], judged: list[dict]
+    ) -> list[np.ndarray]:
+        """What this layer answers, an array an image, in place of its own on rounded `inputs`."""
+        binding = self.bindings[index]
         packed = self.evaluator.packed(layer.weight, layer.groups)
-        outputs, own = [], []
-        for values in judged:
-            before = exact(self.evaluator, binding, values, self.packed)
-            sums = self.evaluator.convolve(binding, rounded_input(values)[data], packed)
-            after = finished(call, sums, layer.bias, values)
-            own.append((before, after))
-            alive = {**values, binding.var: after}
-            outputs.append(self.evaluator.finish(index, alive, self.packed))
-        return np.concatenate(outputs), own
+        return [
+            finished(
+                binding.value, self.evaluator.convolve(binding, data, packed), layer.bias, values
+            )
+            for data, values in zip(inputs, judged, strict=True)
+        ]
+
+    def outputs(self, index: int, answers: list[np.ndarray], judged: list[dict]) -> np.ndarray:
+        """The network's outputs, (N, classes), given what the binding of this index answers."""
+        var = self.bindings[index].var
+        return np.concatenate(
+            [
+                self.evaluator.finish(index, {**values, var: answer}, self.packed)
+                for values, answer in zip(judged, answers, strict=True)
+            ]
+        )
 
 
-def _row(call, own, outputs, labels, answers, network) -> dict:
-    before, after = (np.concatenate(part) for part in zip(*own, strict=True))
-    found = metrics.compare(outputs, answers, labels)
+def _row(call, mark, before, after, found) -> dict:
     return {
         "layer": call.attrs["name"],
         "weight_bits": int(call.attrs["weight_bits"]),
-        "input_bits": int(network.mark_of(call.args[0]).attrs["bits"]),
+        "input_bits": int(mark.attrs["bits"]),
         "macs": layer_macs(call),
         "weights": int(np.prod(op.shape_of(call.args[1]))),
-        "sqnr_db": metrics.sqnr_db(after, before),
+        "sqnr_db": metrics.sqnr_db(np.concatenate(after), np.concatenate(before)),
         "output_sqnr_db": found["sqnr_db"],
         "top1_accuracy": found["top1_accuracy"],
         "top1_agreement": found["top1_agreement"],

@@ -14,7 +14,7 @@ from bitsweep.engines import ENGINES
 
 ROOT = Path(__file__).parents[2]
 RULES = re.findall(r'code_of\("(\w+)"\)', "".join(p.read_text() for p in ROOT.glob("rules/*.smk")))
-COMPILED = ["import", "calibrate", "quantize", "compile", "sensitivity"]
+COMPILED = ["import", "calibrate", "quantize", "compile", "sensitivity", "costs"]
 CODE = "_EDITED = 1\n"
 
 
@@ -64,16 +64,19 @@ def test_every_rule_that_leaves_results_has_one():
     ("module", "expected"),
     [
         ("relax/kernels/conv2d_integer", in_engine("relax", COMPILED)),
-        ("relax/transform/round_weights", in_engine("relax", ["quantize", "sensitivity"])),
-        ("relax/layerwise", in_engine("relax", ["sensitivity"])),
+        ("relax/transform/round_weights", in_engine("relax", ["quantize", "sensitivity", "costs"])),
+        ("relax/layerwise", in_engine("relax", ["sensitivity", "costs"])),
         ("engines/relay/tensors", in_engine("relay", ["calibrate", "quantize"])),
         ("engines/relay/compile", in_engine("relay", ["compile"])),
         ("engines/linking", {"export relay", "export relax"}),
-        ("metrics", {"evaluate relay", "evaluate relax", "sensitivity relax"}),
+        (
+            "metrics",
+            {"evaluate relay", "evaluate relax", "sensitivity relax", "costs relax"},
+        ),
         (
             "proportions",
             {
-                *("evaluate relay", "evaluate relax", "sensitivity relax"),
+                *("evaluate relay", "evaluate relax", "sensitivity relax", "costs relax"),
                 *("aggregate", "plots", "sensitivity_table"),  # which tell what PyTorch's may be
             },
         ),

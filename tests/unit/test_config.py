@@ -365,6 +365,26 @@ MISTAKES = {
         lambda raw: raw["benchmark"].update(inputs=10**6),
         ["benchmark.inputs = 1000000: allowed is 1000 or less"],
     ),
+    "a width searched twice": (
+        lambda raw: raw.update(search={"input_bits": [8, 4, 8]}),
+        ["config: search.input_bits = [8, 4, 8]: one is there twice"],
+    ),
+    "nothing to search among": (
+        lambda raw: raw.update(search={"weight_bits": []}),
+        ["config: search.weight_bits = []: at least 1 is wanted"],
+    ),
+    "bits that a search chooses": (
+        lambda raw: raw.update(search={"settings": {"preset": "w4a8"}}),
+        ["search.settings", "preset is what a search chooses", "allowed: skip_layers, weight_gran"],
+    ),
+    "a rounding for one bit in a search": (
+        lambda raw: raw.update(search={"settings": {"rounding": "binary"}}),
+        ["search.settings.rounding = 'binary' is for weight_bits = 1"],
+    ),
+    "mistyped setting of a search": (
+        lambda raw: raw.update(search={"settings": {"skip_layer": ["fc"]}}),
+        ["search.settings.skip_layer is not a known key", "did you mean skip_layers?"],
+    ),
     "missing sweep": (lambda raw: raw.pop("sweep"), ["sweep is missing"]),
     "not a number": (
         lambda raw: raw["benchmark"].update(budget_seconds=float("nan")),
@@ -384,6 +404,14 @@ def test_a_mistake_is_named_in_one_line(mistake):
         assert part in sentence
 
 
+def test_what_a_search_looks_at_is_settled_and_safe_in_json():
+    search = config.load(edited(lambda raw: raw.update(search={"weight_bits": [2, 8]}))).search
+    told = search.model_dump(mode="json")
+    assert (told["weight_bits"], told["input_bits"], told["images"]) == ([2, 8], [8], 128)
+    assert QConfig(**{**told["settings"], "skip_layers": ()}) == QConfig()
+    assert json.loads(json.dumps(told)) == told
+
+
 def test_numbers_may_be_texts_as_snakemakes_command_line_gives_them():
     def edit(raw):
         raw["benchmark"].update(runs="3", budget_seconds="1e1")
@@ -392,6 +420,12 @@ def test_numbers_may_be_texts_as_snakemakes_command_line_gives_them():
     loaded = config.load(edited(edit))
     assert (loaded.benchmark.runs, loaded.benchmark.budget_seconds) == (3, 10.0)
     assert loaded.targets["cpu"].cores == 2
+
+
+def test_one_width_that_is_none_is_one_mistake():
+    with pytest.raises(UserError) as caught:
+        config.load(edited(lambda raw: raw.update(search={"weight_bits": [9]})))
+    assert str(caught.value) == "config: search.weight_bits.0 = 9: allowed is 8 or less"
 
 
 def test_every_mistake_is_told_at_once():

@@ -157,6 +157,37 @@ def test_what_sensitivity_refuses_is_an_outcome(folder):
     refused(failure, "bitsweep.relax.sensitivity", "skip_layers: no layer is called 'tail'; .*")
 
 
+SEARCH = {"weight_bits": [8, 2], "input_bits": [8], "images": 5, "settings": {}}
+
+
+def costs(folder, **search):
+    inputs = {name: f"imported.{name}" for name in ("ir", "params")}
+    inputs |= {name: f"{name}.npz" for name in ("calibration", "statistics")}
+    return RELAX.run(
+        "costs",
+        folder,
+        inputs={**inputs, "selection": "reference.npz"},
+        outputs={"costs": "layer_costs.json"},
+        search={**SEARCH, **search},
+    ).failure
+
+
+def test_costs_are_the_same_to_the_byte_each_time(folder):
+    assert costs(folder) is None, (folder / "log").read_text()
+    first = (folder / "layer_costs.json").read_bytes()
+    found = json.loads(first)
+    assert found["images"] == 5
+    assert [layer["layer"] for layer in found["layers"]] == ["stem.0", "body", "head"]
+    assert all(len(layer["candidates"]) == 2 for layer in found["layers"])
+    assert costs(folder) is None
+    assert (folder / "layer_costs.json").read_bytes() == first
+
+
+def test_what_costs_refuse_is_an_outcome(folder):
+    failure = costs(folder, settings={"skip_layers": ["tail"]})
+    refused(failure, "bitsweep.relax.layer_costs", "skip_layers: no layer is called 'tail'; .*")
+
+
 def test_an_error_of_ours_is_no_outcome(folder):
     calibration = np.load(folder / "calibration.npz")["input"]
     np.savez(folder / "calibration.npz", input=calibration[:0])

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import softmax
+from scipy.stats import entropy
 
-from bitsweep.metrics import centred_sqnr_db, compare, sqnr_db
+from bitsweep.metrics import centred_sqnr_db, compare, kl_divergence, sqnr_db
 from bitsweep.proportions import wilson_interval
 
 
@@ -339,3 +341,22 @@ def test_top5_holds_at_least_top1(seed):
     found = compare(scores(seed=seed), scores(seed=seed + 1), np.arange(20) % 10)
     assert found["top1_agreement"] <= found["top5_agreement"]
     assert found["top1_accuracy"] <= found["top5_accuracy"]
+
+
+@given(seeds, st.floats(0.01, 30))
+def test_the_divergence_is_scipys_whatever_is_added_to_an_images_scores(seed, spread):
+    reference, outputs = spread * scores(seed=seed), spread * scores(seed=seed + 1)
+    expected = entropy(softmax(reference, axis=1), softmax(outputs, axis=1), axis=1).mean()
+    assert kl_divergence(outputs, reference) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    shift = scores(classes=1, seed=seed)
+    assert kl_divergence(outputs + shift, reference) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert kl_divergence(reference + shift, reference) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_divergence_of_certain_answers_is_finite():
+    assert kl_divergence([[0.0, 1000.0]], [[1000.0, 0.0]]) == pytest.approx(1000)
+
+
+def test_answers_that_are_not_finite_have_no_divergence():
+    with pytest.raises(ValueError, match="the outputs must be finite"):
+        kl_divergence([[np.inf, 0.0]], [[1.0, 0.0]])

@@ -7,6 +7,7 @@ the float layer answers from its own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import tvm
@@ -29,13 +30,14 @@ _SWEEPS = 8
 
 
 def round_weights(
-    mod: tvm.IRModule, config: QConfig, images: Sequence[np.ndarray], evaluator: Evaluator
+    mod: tvm.IRModule, config: QConfig, images: Sequence[np.ndarray], evaluator: Evaluator | None
 ) -> tvm.IRModule:
     """Return the calibrated module with integers for the weights of its annotated layers.
 
     A weight becomes `dequantize` of int8 (O, KH, KW, C / groups) by a scale per output channel.
     `evaluator` is of `mod`, or of what it was before calibration. Memory grows with the images, by
-    the tensors alive between two operators.
+    the tensors alive between two operators. Neither is needed to round to nearest without bias
+    correction.
     """
     (parameter,) = graph.main_of(mod).params
     states = [State({parameter: image}, {parameter: image}) for image in images]
@@ -122,27 +124,97 @@ def round_layer(
     With it come its sums, without bias and residual, an array an image: those of the float layer
     in the float network, and those of the new layer in the quantized one.
     """
-    call = binding.value
-    layer = Layer.of(call)
-    sums = _sums(layer, binding, [state.exact for state in states], evaluator)
-    inputs = [state.quantized for state in states]
-    if not op.is_quantized_layer(call):
-        return layer, sums, _sums(layer, binding, inputs, evaluator)
-    # What a residual is off by, the layer may make up for.
-    aims = [
-        answer + _residual_error(call, state) for answer, state in zip(sums, states, strict=True)
-    ]
-    rounded = _rounded(layer, op.attributes(call), config, inputs, aims, call.args[0])
-    answers = _sums(rounded, binding, inputs, evaluator)
-    if config.bias_correction:
-        missing = [aim - answer for aim, answer in zip(aims, answers, strict=True)]
-        mean = np.mean([part.mean(axis=(0, 1, 2), dtype=np.float64) for part in missing], axis=0)
-        rounded.bias = (rounded.bias + mean).astype(np.float32)
-    return rounded, sums, answers
+    rounding = Rounding(binding, states, evaluator)
+    if not op.is_quantized_layer(binding.value):
+        return rounding.layer, rounding.sums, rounding.answers(rounding.layer)
+    layer, answers = rounding.to(binding.value.attrs["weight_bits"], config)
+    return layer, rounding.sums, answers
+
+
+class Rounding:
+    """A layer about to be rounded: what its rounding to any number of bits shares.
+
+    `layer` is the float one, and `sums` are its own in the float network, without bias and
+    residual, an array an image. To be used before the states advance.
+    """
+
+    def __init__(self, binding: relax.VarBinding, states: Sequence[State], evaluator: Evaluator):
+        self._binding, self._evaluator = binding, evaluator
+        self.layer = Layer.of(binding.value)
+        self.sums = _sums(self.layer, binding, [state.exact for state in states], evaluator)
+        self._states = states
+
+    def answers(self, layer: Layer) -> list[np.ndarray]:
+        """The sums of such a layer in the quantized network."""
+        inputs = [state.quantized for state in self._states]
+        return _sums(layer, self._binding, inputs, self._evaluator)
+
+    def to(self, bits: int, config: QConfig) -> tuple[Layer, list[np.ndarray]]:
+        """The layer with weights on the grid of `bits` and its bias corrected, and its answers."""
+        rounded = self._rounded(bits, config)
+        answers = self.answers(rounded)
+        if config.bias_correction:
+            missing = [aim - answer for aim, answer in zip(self._aims, answers, strict=True)]
+            mean = np.mean(
+                [part.mean(axis=(0, 1, 2), dtype=np.float64) for part in missing], axis=0
+            )
+            rounded.bias = (rounded.bias + mean).astype(np.float32)
+        return rounded, answers
+
+    def _rounded(self, bits: int, config: QConfig) -> Layer:
+        layer, rows = self.layer, self.layer.rows
+        per_channel = config.weight_granularity == "per_channel"
+        rounding = config.rounding
+        if (rounding == "binary" and bits > 1) or (rounding == "gptq" and rows.shape[-1] > WIDEST):
+            rounding = "nearest"
+        if rounding == "gptq":
+            integers, scales = weights.gptq(
+                self._matrix,
+                bits=bits,
+                **self._second_order,
+                per_channel=per_channel,
+                sweeps=_SWEEPS if bits <= _SWEPT_BITS else 0,
+            )
+        elif rounding == "binary":
+            integers, scales = weights.binary(rows.reshape(len(layer.weight), -1))
+            if not per_channel:
+                scales = np.full_like(scales, scales.mean())
+        else:
+            choose = weights.by_maximum if config.weight_scale == "max" else weights.by_error
+            scales = choose(rows, bits, per_channel)
+            integers = weights.nearest(rows, scales, bits)
+        integers, scales = integers.reshape(layer.weight.shape), scales.reshape(-1)
+        weight = (integers * scales.reshape(-1, 1, 1, 1)).astype(np.float32)
+        return Layer(weight, layer.bias, layer.groups, integers, scales)
+
+    @cached_property
+    def _aims(self) -> list[np.ndarray]:
+        # What a residual is off by, the layer may make up for.
+        return [
+            answer + _residual_error(self._binding.value, state)
+            for answer, state in zip(self.sums, self._states, strict=True)
+        ]
+
+    @property
+    def _matrix(self) -> np.ndarray:
+        rows = self.layer.rows
+        return rows if self.layer.groups > 1 else rows[0]
+
+    @cached_property
+    def _second_order(self) -> dict:
+        """What `weights.gptq` needs beside the weights, whatever the bits."""
+        call = self._binding.value
+        inputs = [state.quantized[call.args[0]] for state in self._states]
+        moments = _moments(self.layer, op.attributes(call), inputs, self._aims)
+        return {
+            "hessian": moments.covariance(),
+            "cross": moments.cross_covariance(),
+            "trust": weights.shrinkage(self._matrix, moments),
+        }
 
 
 def _sums(layer: Layer, binding, values: Sequence[dict], evaluator: Evaluator) -> list[np.ndarray]:
-    packed = evaluator.packed(layer.weight, layer.groups)
+    packed = Evaluator.packed(layer.weight, layer.groups)
     return [evaluator.convolve(binding, v[binding.value.args[0]], packed) for v in values]
 
 
@@ -150,38 +222,6 @@ def _residual_error(call: relax.Expr, state: State) -> np.ndarray | np.float32:
     if len(call.args) < 4:
         return np.float32(0)
     return state.exact[call.args[3]] - state.quantized[call.args[3]]
-
-
-def _rounded(layer: Layer, attrs: dict, config: QConfig, inputs, aims, data: relax.Var) -> Layer:
-    bits, rows = attrs["weight_bits"], layer.rows
-    per_channel = config.weight_granularity == "per_channel"
-    rounding = config.rounding
-    if (rounding == "binary" and bits > 1) or (rounding == "gptq" and rows.shape[-1] > WIDEST):
-        rounding = "nearest"
-    if rounding == "gptq":
-        moments = _moments(layer, attrs, [values[data] for values in inputs], aims)
-        weight = rows if layer.groups > 1 else rows[0]
-        trust = weights.shrinkage(weight, moments)
-        integers, scales = weights.gptq(
-            weight,
-            moments.covariance(),
-            bits,
-            cross=moments.cross_covariance(),
-            trust=trust,
-            per_channel=per_channel,
-            sweeps=_SWEEPS if bits <= _SWEPT_BITS else 0,
-        )
-    elif rounding == "binary":
-        integers, scales = weights.binary(rows.reshape(len(layer.weight), -1))
-        if not per_channel:
-            scales = np.full_like(scales, scales.mean())
-    else:
-        choose = weights.by_maximum if config.weight_scale == "max" else weights.by_error
-        scales = choose(rows, bits, per_channel)
-        integers = weights.nearest(rows, scales, bits)
-    integers, scales = integers.reshape(layer.weight.shape), scales.reshape(-1)
-    weight = (integers * scales.reshape(-1, 1, 1, 1)).astype(np.float32)
-    return Layer(weight, layer.bias, layer.groups, integers, scales)
 
 
 def _moments(layer: Layer, attrs: dict, inputs, aims) -> weights.Moments:
