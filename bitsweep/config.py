@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -225,13 +226,43 @@ def _pairs(layers: Mapping[str, LayerBits]) -> dict[str, tuple[int, int]]:
     return {name: (bits.weight_bits, bits.input_bits) for name, bits in layers.items()}
 
 
+class Goal(_Section):
+    """What a search is for: the fewest `bytes` or the least `latency` with a top-1 at most
+    `tolerance` points below float32's, or the least `error` within so many `bytes` or `latency_ms`.
+    """
+
+    minimise: Literal["bytes", "latency", "error"]
+    tolerance: Annotated[float, Field(ge=0, le=100), _NUMBER] | None = None
+    bytes: Count | None = None
+    latency_ms: Annotated[float, Field(gt=0), _NUMBER] | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self):
+        budget = self.bytes is not None or self.latency_ms is not None
+        if self.minimise == "error" and (self.tolerance is not None or not budget):
+            raise ValueError("to minimise error, give bytes or latency_ms, and no tolerance")
+        if self.minimise != "error" and (self.tolerance is None or budget):
+            raise ValueError(
+                f"to minimise {self.minimise}, give the tolerance, in points of top-1, and no "
+                "budget"
+            )
+        return self
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it needs to know how long layers take."""
+        return self.minimise == "latency" or self.latency_ms is not None
+
+
 @pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Relax(QConfig):
     """A precision in Relax: the settings of `bitsweep.relax`, over those of a `preset`.
 
-    `plan`, the path of a file, has `layer_bits` under those given here.
+    `plan`, the path of a file, has `layer_bits` under those given here. A `search` stands alone:
+    its other settings are those of the config's section `search`.
     """
 
+    search: Goal | None = None
     layer_bits: Annotated[dict[str, LayerBits], AfterValidator(_pairs)] = dataclasses.field(
         default_factory=dict, hash=False
     )
@@ -249,16 +280,32 @@ class Relax(QConfig):
 
     @model_validator(mode="before")
     @classmethod
+    def _alone(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("search") and len(value) > 1:
+            others = ", ".join(key for key in value if key != "search")
+            raise ValueError(
+                f"a search chooses the bits, so that {others} cannot be given beside it; what all "
+                "searches quantize by is in search.settings"
+            )
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
     def _fill_in(cls, value: Any) -> Any:
         preset = value.get("preset") if isinstance(value, Mapping) else None
         if preset not in tuple(PRESETS):
             return value
         return {**dataclasses.asdict(PRESETS[preset]), **value}
 
+    @property
+    def planned_bits(self) -> dict[str, tuple[int, int]]:
+        """The bits of layers, of the plan and over it."""
+        return {**self.plan, **self.layer_bits}
+
     def settings(self) -> dict[str, Any]:
         """What the engine quantizes by, safe in JSON: `QConfig`'s fields."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(QConfig)}
-        fields["layer_bits"] = {**self.plan, **self.layer_bits}
+        fields["layer_bits"] = self.planned_bits
         return json.loads(json.dumps(fields))
 
 
@@ -368,6 +415,7 @@ class Sensitivity(_Section):
 _CHOSEN = {
     "preset",
     "plan",
+    "search",
     "layer_bits",
     "weight_bits",
     "activation_bits",
@@ -480,7 +528,7 @@ class Config(_Section):
             _known(
                 "sensitivity.precisions",
                 name,
-                [name for name, p in self.precisions.items() if p.relax],
+                [name for name, p in self.precisions.items() if p.relax and not p.relax.search],
             )
         for index, expectation in enumerate(self.expect):
             for kind, names in allowed.items():
@@ -493,18 +541,52 @@ class Config(_Section):
         """Return whether an engine has a precision: the baseline, or a section of its own."""
         return precision == BASELINE or engine in self.precisions[precision].engines
 
-    def bits(self, experiment: Experiment) -> tuple[int, int]:
-        """Return the bits of an experiment's weights and of its activations."""
-        if experiment.precision == BASELINE:
-            return BASELINE_BITS, BASELINE_BITS
-        section = getattr(self.precisions[experiment.precision], experiment.engine)
-        return section.weight_bits, section.activation_bits
+    def section(self, experiment: Experiment) -> Relay | Relax | None:
+        """Return the settings that an experiment quantizes by, None for the baseline.
 
-    def is_calibrated(self, experiment: Experiment) -> bool:
-        """Return whether an experiment's precision rests on statistics of the float network."""
+        A search's are those that all searches share; its plan lies over them.
+        """
         if experiment.precision == BASELINE:
-            return False
-        return getattr(self.precisions[experiment.precision], experiment.engine).is_calibrated
+            return None
+        section = getattr(self.precisions[experiment.precision], experiment.engine)
+        return self.search.settings if self.goal(experiment) else section
+
+    def goal(self, experiment: Experiment) -> Goal | None:
+        """Return what an experiment's precision searches for, None where it is a setting."""
+        if experiment.engine != "relax" or experiment.precision == BASELINE:
+            return None
+        section = self.precisions[experiment.precision].relax
+        return section and section.search
+
+    def bits(self, experiment: Experiment) -> tuple[int | None, int | None]:
+        """Return the bits of an experiment's weights and of its activations.
+
+        None where a search chooses them, or a plan has others for some layers.
+        """
+        section = self.section(experiment)
+        if section is None:
+            return BASELINE_BITS, BASELINE_BITS
+        if self.goal(experiment):
+            pairs = set(itertools.product(self.search.weight_bits, self.search.input_bits))
+        else:
+            pairs = {(section.weight_bits, section.activation_bits)}
+            if experiment.engine == "relax":
+                pairs |= set(section.planned_bits.values())
+        weights, activations = (set(bits) for bits in zip(*pairs, strict=True))
+        return (
+            weights.pop() if len(weights) == 1 else None,
+            activations.pop() if len(activations) == 1 else None,
+        )
+
+    def stages(self, experiment: Experiment) -> tuple[str, ...]:
+        """Return the stages that an experiment goes through, of `outcome.STAGES`."""
+        section, goal = self.section(experiment), self.goal(experiment)
+        left_out = set() if section and section.is_calibrated else {"calibrate"}
+        if goal is None:
+            left_out |= {"costs", "time_layers", "frontier", "search"}
+        elif not goal.is_timed:
+            left_out.add("time_layers")
+        return tuple(stage for stage in STAGES if stage not in left_out)
 
     @property
     def experiments(self) -> tuple[Experiment, ...]:
@@ -528,6 +610,11 @@ class Config(_Section):
             for precision in self.sensitivity.precisions
             if "relax" in self.sweep.engines
         )
+
+    @property
+    def searches(self) -> tuple[Experiment, ...]:
+        """The experiments of the sweep that are searches."""
+        return tuple(e for e in self.experiments if self.goal(e))
 
     def expected(self, experiment: Experiment) -> str:
         """What is expected of an experiment: the last entry that matches it, `ok` without one."""

@@ -14,6 +14,10 @@ STAGES = (
     "trace",
     "import",
     "calibrate",
+    "costs",
+    "time_layers",
+    "frontier",
+    "search",
     "quantize",
     "compile",
     "export",
@@ -50,12 +54,12 @@ class Artifact(_Record):
 class Failure(_Record):
     """Which part failed, and how.
 
-    `kind` is `exception` (raised inside TVM), `refused` (by this project's own quantizer, or for
-    want of a layer that the precision names), `crash` (ended by a signal, or by LLVM), `timeout` or
-    `memory`; `type` the exception's or signal's name; `function`, `file` and `line` the place in
-    TVM's source, or the function under way where no source is known, None where none was; `log`
-    the full log's path; `limit` the one that it was stopped at: seconds for `timeout`, MiB for
-    `memory`.
+    `kind` is `exception` (raised inside TVM), `refused` (by this project's own quantizer, for want
+    of a layer that the precision names, or of a plan that does what a search asks), `crash` (ended
+    by a signal, or by LLVM), `timeout` or `memory`; `type` the exception's or signal's name;
+    `function`, `file` and `line` the place in TVM's source, or the function under way where no
+    source is known, None where none was; `log` the full log's path; `limit` the one that it was
+    stopped at: seconds for `timeout`, MiB for `memory`.
     """
 
     kind: Literal["exception", "refused", "crash", "timeout", "memory"]

@@ -130,7 +130,7 @@ def _table(group: pd.DataFrame) -> str:
     rows = [
         {
             "precision": row["precision"],
-            "bits": f"{row['weight_bits']}/{row['activation_bits']}",
+            "bits": _bits(row),
             "outcome": _outcome(row),
             "median latency, ms": _interval(row, "latency_median_ms", "latency_low_ms", "#.4g"),
             "speed-up": _interval(row, "speedup_vs_float32", "speedup_low", ".2f"),
@@ -146,6 +146,15 @@ def _table(group: pd.DataFrame) -> str:
     ]
     align = ["left", "left", "left", *["right"] * (len(rows[0]) - 4), "left"]
     return tabulate(rows, "keys", "pipe", colalign=align, disable_numparse=True)
+
+
+def _bits(row: pd.Series) -> str:
+    """Return the bits of weights and activations; of mixed weights what they are on average."""
+    weights, activations = row["weight_bits"], row["activation_bits"]
+    if pd.isna(weights):
+        mean = row["mean_weight_bits"]
+        weights = "mixed" if pd.isna(mean) else f"{mean:.2f}"
+    return f"{weights}/{'mixed' if pd.isna(activations) else activations}"
 
 
 def _outcome(row: pd.Series) -> str:

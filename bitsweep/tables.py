@@ -1,7 +1,7 @@
 """The summary: one tidy row per experiment, failed or not, gathered from what the stages left."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -107,12 +107,12 @@ def collect(
     results: Path | str,
     *,
     bits: Iterable[tuple[int, int]],
-    calibrated: Iterable[bool],
+    stages: Iterable[Collection[str]],
 ) -> pd.DataFrame:
     """Return one row per experiment, in the order given, from the files under `results`.
 
     `bits` are those of each experiment's weights and activations, as the config has them, and
-    `calibrated` says whether it rests on the stage `calibrate`; that stage is NA where it does not.
+    `stages` those of `STAGES` that it goes through; the others are NA.
     `state` is `ok` or `failed`, `failed_stage` the first stage that failed and `error_*` its
     error; benchmark, evaluate and inspect do not depend on each other, so what a second of them
     failed with is in `other_failures` (JSON) and `failures` tells it. A figure that a failed stage
@@ -121,11 +121,9 @@ def collect(
     Raises `UserError` when an outcome or an artifact is not what its stage left.
     """
     rows = [
-        _row(experiment, Path(results), with_calibration)
+        _row(experiment, Path(results), own)
         | {"weight_bits": weights, "activation_bits": activations}
-        for experiment, (weights, activations), with_calibration in zip(
-            experiments, bits, calibrated, strict=True
-        )
+        for experiment, (weights, activations), own in zip(experiments, bits, stages, strict=True)
     ]
     return _typed(pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object))
 
@@ -245,15 +243,17 @@ def read_summary(path: Path | str) -> pd.DataFrame:
     return _typed(table)
 
 
-def _row(experiment: Experiment, results: Path, calibrated: bool) -> dict[str, object]:
+def _row(experiment: Experiment, results: Path, stages: Collection[str]) -> dict[str, object]:
     of_model = results / experiment.model
     of_engine = of_model / experiment.engine
-    own = of_engine / experiment.target / experiment.precision
+    of_target = of_engine / experiment.target
+    own = of_target / experiment.precision
     folders = {"trace": of_model, "import": of_engine, "calibrate": of_engine}
+    folders |= dict.fromkeys(("costs", "time_layers", "frontier"), of_target)
     outcomes = {
         stage: _outcome(folders.get(stage, own) / f"{stage}.json", stage)
         for stage in STAGES
-        if calibrated or stage != "calibrate"
+        if stage in stages
     }
     failed = {s: outcome.error for s, outcome in outcomes.items() if outcome.state == "failed"}
     broken = [o.failed_stage for o in outcomes.values() if o.state != "ok"]

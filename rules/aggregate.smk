@@ -37,7 +37,7 @@ rule aggregate:
     params:
         experiments=EXPERIMENTS,
         bits=BITS,
-        calibrated=CALIBRATED,
+        stages=STAGES_OF,
         code=code_of("aggregate"),
     message:
         "putting {count} experiments into tables".format(count=len(EXPERIMENTS))

@@ -9,7 +9,7 @@ from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
 from bitsweep.engines import TRACED_FORM, targets
 from bitsweep.errors import UserError
-from bitsweep.outcome import STAGES
+from bitsweep.outcome import Experiment
 from bitsweep.progress import Progress
 from bitsweep.storage import shortage, try_writing
 
@@ -28,11 +28,11 @@ if " " in sys.executable:
         "make the environment in a folder without one"
     )
 
-EXPERIMENT_STAGES = STAGES[3:]  # after those of the model and of the engine
 EXPERIMENTS = [experiment.model_dump() for experiment in CONFIG.experiments]
 SENSITIVITIES = [experiment.model_dump() for experiment in CONFIG.sensitivities]
 BITS = [CONFIG.bits(experiment) for experiment in CONFIG.experiments]
-CALIBRATED = [CONFIG.is_calibrated(experiment) for experiment in CONFIG.experiments]
+STAGES_OF = [CONFIG.stages(experiment) for experiment in CONFIG.experiments]
+SEARCHES = [experiment.model_dump() for experiment in CONFIG.searches]
 
 TABLES = multiext("results/tables/summary", ".csv", ".parquet", ".md") + [
     "results/tables/failures.csv"
@@ -42,6 +42,9 @@ PLOTS = expand("results/plots/{plot}.png", plot=PLOT_NAMES)
 if SENSITIVITIES:
     TABLES.append("results/tables/sensitivity.csv")
     PLOTS.append("results/plots/sensitivity.png")
+if SEARCHES:
+    TABLES.append("results/tables/frontier.csv")
+    PLOTS += expand("results/plots/{plot}.png", plot=["frontier", "allocation"])
 
 # Where things lie: what is the model's, the engine's, and the experiment's own.
 MODEL = "results/{model}/"
@@ -50,6 +53,11 @@ ON_TARGET = "results/{model}/{engine}/{target}/"
 EXPERIMENT = "results/{model}/{engine}/{target}/{precision}/"
 FLOAT = EXPERIMENT.replace("{precision}", BASELINE)
 LOGS = "results/logs/"
+FOLDERS = {
+    "trace": MODEL,
+    **dict.fromkeys(("import", "calibrate"), IMPORTED),
+    **dict.fromkeys(("costs", "time_layers", "frontier"), ON_TARGET),
+}
 ENGINE = ".engines/{engine}/engine.json"
 
 TRACED = {"torchscript": "torchscript.pt", "exported": "exported.pt2"}
@@ -185,37 +193,63 @@ def engine_build(wildcards):
     return None  # laid out by the rule itself, from its requirements
 
 
-def precision_settings(wildcards):
-    """The settings of one precision for one engine; None for the baseline."""
-    if wildcards.precision == BASELINE:
-        return None
-    section = getattr(CONFIG.precisions[wildcards.precision], wildcards.engine)
-    if section is None:
+def experiment_of(wildcards):
+    experiment = Experiment(**dict(wildcards.items()))
+    precision = experiment.precision
+    if not CONFIG.exists(experiment.engine, precision):
         raise WorkflowError(
-            f"precision {wildcards.precision} has no section for engine {wildcards.engine}"
+            f"precision {precision} has no section for engine {experiment.engine}"
         )
-    return section.settings()
+    return experiment
 
 
-def is_calibrated(wildcards):
-    """Whether a precision rests on the statistics that the rule `calibrate` gathers."""
-    if wildcards.precision == BASELINE:
-        return False
-    section = getattr(CONFIG.precisions[wildcards.precision], wildcards.engine)
-    return section is not None and section.is_calibrated
+def precision_settings(wildcards):
+    """The settings that an experiment quantizes by; None for the baseline."""
+    section = CONFIG.section(experiment_of(wildcards))
+    return section and section.settings()
+
+
+def goal(wildcards):
+    """What an experiment searches for."""
+    return CONFIG.goal(experiment_of(wildcards)).model_dump(mode="json")
+
+
+def outcomes_before(stage, wildcards):
+    """The outcomes that a stage between import and compile depends on."""
+    stages = CONFIG.stages(experiment_of(wildcards))
+    return [
+        f"{FOLDERS.get(earlier, EXPERIMENT)}{earlier}.json"
+        for earlier in stages[: stages.index(stage)]
+    ]
+
+
+def before_search(wildcards):
+    return outcomes_before("search", wildcards)
+
+
+def before_quantize(wildcards):
+    return outcomes_before("quantize", wildcards)
 
 
 def statistics(wildcards):
     """The float network's statistics, for the precisions that rest on them."""
-    if not is_calibrated(wildcards):
+    if "calibrate" not in CONFIG.stages(experiment_of(wildcards)):
         return {}
     return {"statistics": IMPORTED + "statistics.npz"}
 
 
-def before_quantize(wildcards):
-    """The outcomes that quantize depends on."""
-    stages = ["import", "calibrate"] if is_calibrated(wildcards) else ["import"]
-    return [MODEL + "trace.json", *(f"{IMPORTED}{stage}.json" for stage in stages)]
+def plan(wildcards):
+    """The plan that a search has left, for the precisions that are one."""
+    if "search" not in CONFIG.stages(experiment_of(wildcards)):
+        return {}
+    return {"plan": EXPERIMENT + "plan.json"}
+
+
+def times(wildcards):
+    """What layers take, for the searches that ask for it."""
+    if "time_layers" not in CONFIG.stages(experiment_of(wildcards)):
+        return {}
+    return {"times": ON_TARGET + "layer_times.json"}
 
 
 def target_settings(wildcards):
@@ -231,25 +265,15 @@ def float_code(wildcards):
 
 def experiment_outcomes(wildcards):
     """Every file that the tables are made from."""
-    per_model = ["trace.json", "model.json"]
-    per_import = ["import.json"]
-    per_calibrated = ["calibrate.json"]
-    per_experiment = [
-        *(f"{stage}.json" for stage in EXPERIMENT_STAGES),
-        "latency.json",
-        "quality.json",
-        "code.json",
-    ]
+    left = ["latency.json", "quality.json", "code.json"]
     paths = [
-        (folder + name).format(**experiment)
-        for experiment, calibrated in zip(EXPERIMENTS, CALIBRATED, strict=True)
-        for folder, names in (
-            (MODEL, per_model),
-            (IMPORTED, per_import),
-            (IMPORTED, per_calibrated if calibrated else []),
-            (EXPERIMENT, per_experiment),
+        path.format(**experiment)
+        for experiment, stages in zip(EXPERIMENTS, STAGES_OF, strict=True)
+        for path in (
+            MODEL + "model.json",
+            *(f"{FOLDERS.get(stage, EXPERIMENT)}{stage}.json" for stage in stages),
+            *(EXPERIMENT + name for name in left),
         )
-        for name in names
     ]
     return list(dict.fromkeys(paths))
 
@@ -304,7 +328,7 @@ def print_progress():
             [experiment],
             "results",
             bits=[CONFIG.bits(experiment)],
-            calibrated=[CONFIG.is_calibrated(experiment)],
+            stages=[CONFIG.stages(experiment)],
         )
         return tables.one_line(table.iloc[0])
 

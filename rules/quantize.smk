@@ -1,6 +1,7 @@
 rule quantize:
     input:
         unpack(statistics),
+        unpack(plan),
         engine=ENGINE,
         upstream=before_quantize,
         ir=IMPORTED + "imported.ir",

@@ -9,7 +9,7 @@ with script(snakemake):
         experiments,
         "results",
         bits=snakemake.params.bits,
-        calibrated=snakemake.params.calibrated,
+        stages=snakemake.params.stages,
     )
     tables.write(table, snakemake.output.summary_csv)
     tables.write(table, snakemake.output.summary_parquet)

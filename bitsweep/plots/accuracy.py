@@ -22,6 +22,7 @@ from bitsweep.proportions import wilson_interval
 
 _MARKERS = {32: "*", 8: "o", 4: "s", 2: "^", 1: "D"}  # by bits of the activations
 _OTHER_MARKER = "p"
+_MIXED = 0  # where the bits differ from layer to layer
 _SLOT_INCHES, _BESIDE_INCHES = 0.5, 1.0
 _HEIGHT_INCHES, _DIFFERENCE_INCHES = 3.4, 1.6
 _APART = 0.21  # of an engine's marker from the middle of a slot with two
@@ -49,7 +50,7 @@ _SQNR = _Measure("sqnr_db", 1, "SQNR against PyTorch (dB{images})", "z.1f")
 
 @style.styled
 def draw(summary: pd.DataFrame) -> Figure:
-    """Return the plot: a panel per model, bits falling to the right.
+    """Return the plot: a panel per model, bits falling to the right, mixed ones last.
 
     Height is top-1 accuracy where there are labels, else SQNR. Colours are engines, markers the
     bits of the activations; lines join what an engine does at one number of these. A dashed line is
@@ -57,6 +58,7 @@ def draw(summary: pd.DataFrame) -> Figure:
     accuracies are their differences from float32's, whose intervals are of the images in pairs, and
     whose band is what no changed answer at all leaves open.
     """
+    summary = summary.fillna({"weight_bits": _MIXED, "activation_bits": _MIXED})
     found = style.panels(summary)
     colours = style.engine_colours(summary)
     slots = max(len(_slots(panel)) for panel in found)
@@ -81,7 +83,10 @@ def draw(summary: pd.DataFrame) -> Figure:
         _name_slots(ax, _slots(panel))
     activations = sorted(set(summary["activation_bits"]), reverse=True)
     extra = [
-        *(_entry(f"{bits}-bit activations", marker=_marker(bits)) for bits in activations),
+        *(
+            _entry(f"{f'{bits}-bit' if bits else 'mixed'} activations", marker=_marker(bits))
+            for bits in activations
+        ),
         _entry("degenerate", marker="o", markerfacecolor="white"),
         _entry("failed", marker="x", color=style.FAILED),
     ]
@@ -230,7 +235,7 @@ def _bands(ax: Axes, slots: list[Slot]) -> None:
         first, count = widths.index(bits), widths.count(bits)
         middle = first + (count - 1) / 2
         ax.annotate(
-            f"{bits} bit{'s' * (bits > 1)}",
+            f"{bits} bit{'s' * (bits > 1)}" if bits else "mixed",
             (middle, 1),
             (0, 2),
             xycoords=("data", "axes fraction"),
@@ -254,7 +259,7 @@ def _lines(ax: Axes, rows, measure: _Measure, colour) -> None:
     """Join the quantized experiments of one engine that share the bits of their activations."""
     series: dict[int, list[tuple[float, float]]] = {}
     for x, row in sorted(rows, key=lambda placed: placed[0]):
-        if row["weight_bits"] < 32 and row[measure.column] is not pd.NA:
+        if _MIXED < row["weight_bits"] < 32 and row[measure.column] is not pd.NA:
             value = row[measure.column] * measure.factor
             series.setdefault(row["activation_bits"], []).append((x, value))
     for points in series.values():

@@ -16,7 +16,8 @@ Reasons = dict[tuple[str, ...], list[str]]  # a failure's lines by experiment an
 
 _COLOURS = {"ok": "#cfe3f3", "failed": "#f9c9a3", "skipped": "#f1f1f1"}
 _DEGENERATE = "#f7e9a8"
-_SHARED = {"trace", "import", "calibrate"}  # what all precisions share: one cell
+# What precisions share: one cell.
+_SHARED = {"trace", "import", "calibrate", "costs", "time_layers", "frontier"}
 # In inches: all is laid out in them, so that the wrapped reasons fit whatever the sweep's size.
 _LABELS, _NARROW, _WIDE = 1.15, 0.78, 2.3
 _LINE, _PADDING, _TITLE, _LEGEND = 0.118, 0.075, 0.62, 0.42
@@ -32,8 +33,9 @@ def draw(summary: pd.DataFrame) -> Figure:
     }
     found = style.panels(summary, by=("model", "engine", "target"))
     failing = {key[-1] for key in reasons}
-    widths = [_WIDE if stage in failing else _NARROW for stage in STAGES]
-    edges = [_LABELS + sum(widths[:i]) for i in range(len(STAGES) + 1)]
+    stages = [stage for stage in STAGES if summary[f"{stage}_state"].notna().any()]
+    widths = [_WIDE if stage in failing else _NARROW for stage in stages]
+    edges = [_LABELS + sum(widths[:i]) for i in range(len(stages) + 1)]
     heights = [_heights(panel, reasons) for panel in found]
     width, height = edges[-1] + 0.15, sum(sum(h) + _TITLE for h in heights) + _LEGEND
     drawing = Figure((width, height), dpi=200)
@@ -42,7 +44,8 @@ def draw(summary: pd.DataFrame) -> Figure:
     ax.set_axis_off()
     top = 0.0
     for panel, own in zip(found, heights, strict=True):
-        _draw_panel(ax, panel, reasons, edges, own, top)
+        columns = list(zip(stages, edges, edges[1:], strict=False))
+        _draw_panel(ax, panel, reasons, columns, own, top)
         top += sum(own) + _TITLE
     handles = [
         Patch(facecolor=colour, edgecolor=style.GREY, linewidth=0.5, label=state)
@@ -85,10 +88,15 @@ def _heights(panel: Panel, reasons: Reasons) -> list[float]:
 
 
 def _draw_panel(
-    ax: Axes, panel: Panel, reasons: Reasons, edges: list[float], heights: list[float], top: float
+    ax: Axes,
+    panel: Panel,
+    reasons: Reasons,
+    columns: list[tuple[str, float, float]],
+    heights: list[float],
+    top: float,
 ) -> None:
+    """Draw a panel; `columns` are stages with their left and right ends in inches."""
     ax.text(0.12, top + 0.2, panel.title, fontsize=9.5, fontweight="bold", va="center")
-    columns = list(zip(STAGES, edges, edges[1:], strict=False))
     for stage, left, right in columns:
         ax.text((left + right) / 2, top + _TITLE - 0.1, stage, ha="center", va="center")
     tops = [top + _TITLE + sum(heights[:i]) for i in range(len(heights) + 1)]
@@ -97,9 +105,11 @@ def _draw_panel(
         upper, lower = tops[int(slot)], tops[int(slot) + 1]
         ax.text(_LABELS - 0.1, (upper + lower) / 2, row["precision"], ha="right", va="center")
         for stage, left, right in columns:
+            if pd.isna(row[f"{stage}_state"]):
+                continue
             if stage not in _SHARED:
                 _cell(ax, (left, upper, right, lower), row, stage, reasons)
-            elif stage not in shown and pd.notna(row[f"{stage}_state"]):
+            elif stage not in shown:
                 shown.add(stage)
                 _cell(ax, (left, tops[0], right, tops[-1]), row, stage, reasons)
 

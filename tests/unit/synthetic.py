@@ -14,7 +14,10 @@ from bitsweep.tables import collect
 
 PRECISIONS = ("float32", "int8", "int4", "int2", "int1", "int4_in_int8", "int2_in_int8")
 EARLIER = {"benchmark": "export", "evaluate": "export", "inspect": "export"} | {
-    later: earlier for earlier, later in itertools.pairwise(STAGES[:6])
+    later: earlier
+    for earlier, later in itertools.pairwise(
+        ("trace", "import", "calibrate", "quantize", "compile", "export")
+    )
 }
 MODELS = {
     "resnet50": {"weights": "seeded", "trained": False, "parameters": 25557032, "labelled": False},
@@ -109,12 +112,15 @@ def summarise(
 
 def collected(results: Path, experiments: Sequence[Experiment]) -> pd.DataFrame:
     """Return the summary of results that are there."""
-    return collect(experiments, results, bits=bits(experiments), calibrated=calibrated(experiments))
+    return collect(experiments, results, bits=bits(experiments), stages=map(stages, experiments))
 
 
-def calibrated(experiments: Sequence[Experiment]) -> list[bool]:
-    """Return of each experiment whether it rests on the stage `calibrate`."""
-    return [experiment.precision != "float32" for experiment in experiments]
+def stages(experiment: Experiment) -> list[str]:
+    """Return the stages that an experiment goes through."""
+    left_out = {"costs", "time_layers", "frontier", "search"}
+    if experiment.precision == "float32":
+        left_out.add("calibrate")
+    return [stage for stage in STAGES if stage not in left_out]
 
 
 def bits(experiments: Sequence[Experiment]) -> list[tuple[int, int]]:
@@ -127,7 +133,8 @@ def _leave_one(results: Path, experiment: Experiment, failing: Mapping[str, Fail
     of_engine = of_model / experiment.engine
     own = of_engine / experiment.target / experiment.precision
     folders = {"trace": of_model, "import": of_engine, "calibrate": of_engine}
-    earlier = EARLIER if calibrated([experiment])[0] else {**EARLIER, "quantize": "import"}
+    through = stages(experiment)
+    earlier = EARLIER if "calibrate" in through else {**EARLIER, "quantize": "import"}
     artifacts = {
         "trace": {"model.json": MODELS.get(experiment.model, MODELS["resnet50"])},
         "export": {"module.so": "x" * _code(experiment)["sizes"]["module_bytes"]},
@@ -136,7 +143,7 @@ def _leave_one(results: Path, experiment: Experiment, failing: Mapping[str, Fail
         "inspect": {"code.json": _code(experiment)},
     }
     why: dict[str, str] = {}  # stage -> the stage that failed
-    for stage in STAGES:
+    for stage in through:
         folder = folders.get(stage, own)
         paths = [folder / name for name in artifacts.get(stage, {})]
         by = stage if stage in failing else why.get(earlier.get(stage, ""))

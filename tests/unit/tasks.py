@@ -79,11 +79,12 @@ class Tasks:
             outputs={"statistics": "statistics.npz"},
         )
 
-    def quantize(self, folder, precision, **more):
+    def quantize(self, folder, precision, plan=None, **more):
         return self.run(
             "quantize",
             folder,
             inputs={
+                **({"plan": plan} if plan else {}),
                 "ir": "imported.ir",
                 "params": "imported.params",
                 "text": "imported.txt",
@@ -114,11 +115,14 @@ class Tasks:
             "link", folder, inputs={"objects": "objects.tar"}, outputs={"module": "module.so"}
         )
 
-    def difference(self, folder):
-        """Run the module: the greatest difference from PyTorch's answers, of their scale."""
+    def answers(self, folder):
+        """Run the module: what it answers to the images of the reference."""
         module = {"module": "module.so", "reference": "reference.npz"}
         assert self.run("run_once", folder, inputs=module).failure is None
         self.run("answer", folder, inputs=module, outputs={"answers": "answers.npz"})
+        return np.load(folder / "answers.npz")["output"]
+
+    def difference(self, folder):
+        """Run the module: the greatest difference from PyTorch's answers, of their scale."""
         expected = np.load(folder / "reference.npz")["output"]
-        answers = np.load(folder / "answers.npz")["output"]
-        return np.abs(answers - expected).max() / np.abs(expected).max()
+        return np.abs(self.answers(folder) - expected).max() / np.abs(expected).max()

@@ -134,6 +134,51 @@ def test_a_plan_that_is_none_is_said_with_its_key(tmp_path):
         config.load(raw)
 
 
+def searching(**goals):
+    sections = {name: {"relax": {"search": goal}} for name, goal in goals.items()}
+    return edited(
+        lambda raw: (
+            raw["precisions"].update(sections),
+            raw["sweep"].update(precisions=["float32", "w4a8", *sections]),
+        )
+    )
+
+
+def test_an_experiment_goes_through_the_stages_of_its_precision():
+    raw = searching(
+        small={"minimise": "bytes", "tolerance": 0.5},
+        fast={"minimise": "error", "latency_ms": 1.5},
+    )
+    jsonschema.validate(raw, json.loads(config.schema()))
+    loaded = config.load(raw)
+
+    def between(precision):
+        experiment = Experiment(model="digits", engine="relax", target="cpu", precision=precision)
+        stages = loaded.stages(experiment)
+        return stages[stages.index("import") + 1 : stages.index("quantize")]
+
+    assert between("float32") == ()
+    assert between("w4a8") == ("calibrate",)
+    assert between("small") == ("calibrate", "costs", "frontier", "search")
+    assert between("fast") == ("calibrate", "costs", "time_layers", "frontier", "search")
+    assert {e.precision for e in loaded.searches} == {"small", "fast"}
+
+
+@pytest.mark.parametrize(
+    ("section", "bits"),
+    [
+        ({"search": {"minimise": "bytes", "tolerance": 0.5}}, (None, 8)),
+        ({"layer_bits": {"fc": {"weight_bits": 2, "input_bits": 8}}}, (None, 8)),
+        ({"layer_bits": {"fc": {"weight_bits": 8, "input_bits": 4}}}, (8, None)),
+        ({"layer_bits": {"fc": {"weight_bits": 8, "input_bits": 8}}}, (8, 8)),
+    ],
+)
+def test_bits_that_differ_by_layer_are_none(section, bits):
+    raw = edited(lambda raw: raw["precisions"].update(x={"relax": section}))
+    experiment = Experiment(model="digits", engine="relax", target="cpu", precision="x")
+    assert config.load(raw).bits(experiment) == bits
+
+
 @given(bits=st.integers(-40, 40), storage=st.sampled_from([*config.STORAGE_BITS, "int3", ""]))
 def test_bits_must_be_positive_and_fit_their_storage(bits, storage):
     section = {"relay": {"bits": bits, "storage": storage}}
@@ -204,6 +249,35 @@ MISTAKES = {
     "unknown preset": (
         lambda raw: raw["precisions"]["w4a8"]["relax"].update(preset="w5a8"),
         ["precisions.w4a8.relax.preset = 'w5a8'", "'w8a8', 'w4a8'"],
+    ),
+    "a search with a preset": (
+        lambda raw: raw["precisions"]["w4a8"]["relax"].update(
+            search={"minimise": "bytes", "tolerance": 1}
+        ),
+        ["precisions.w4a8.relax", "a search chooses the bits", "preset cannot be given beside it"],
+    ),
+    "a search for bytes without a tolerance": (
+        lambda raw: raw["precisions"].update(x={"relax": {"search": {"minimise": "bytes"}}}),
+        ["precisions.x.relax.search", "to minimise bytes, give the tolerance, in points of top-1"],
+    ),
+    "a search for error without a budget": (
+        lambda raw: raw["precisions"].update(
+            x={"relax": {"search": {"minimise": "error", "tolerance": 1}}}
+        ),
+        ["precisions.x.relax.search", "to minimise error, give bytes or latency_ms"],
+    ),
+    "a search for what there is not": (
+        lambda raw: raw["precisions"].update(x={"relax": {"search": {"minimise": "size"}}}),
+        ["precisions.x.relax.search.minimise = 'size': allowed are 'bytes', 'latency' or 'error'"],
+    ),
+    "the sensitivity of a search": (
+        lambda raw: (
+            raw["precisions"].update(
+                x={"relax": {"search": {"minimise": "bytes", "tolerance": 1}}}
+            ),
+            raw["sensitivity"].update(precisions=["x"]),
+        ),
+        ["sensitivity.precisions = 'x' is unknown; allowed: "],
     ),
     "nine bits of a layer": (
         lambda raw: raw["precisions"]["w4a8"]["relax"].update(

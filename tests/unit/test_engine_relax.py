@@ -12,9 +12,11 @@ import pytest
 import torch
 from torch import nn
 
+from bitsweep import metrics
 from bitsweep.child import Limits
 from bitsweep.engines import task
 from bitsweep.errors import UserError
+from bitsweep.relax import plan
 from tests.unit import tasks
 
 RELAX = tasks.Tasks(lambda: task.Engine("relax", (), {}))
@@ -127,8 +129,8 @@ def test_layers_are_named_as_in_pytorch(folder):
         assert f'"name": "{name}"' in text or f'"name":"{name}"' in text or f'name="{name}"' in text
 
 
-def refused(failure, function, told):
-    assert (failure.kind, failure.type) == ("refused", "NotQuantizable")
+def refused(failure, function, told, type_="NotQuantizable"):
+    assert (failure.kind, failure.type) == ("refused", type_)
     assert (failure.function, failure.file, failure.line) == (function, None, None)
     assert re.fullmatch(told, failure.message)
 
@@ -160,13 +162,16 @@ def test_what_sensitivity_refuses_is_an_outcome(folder):
 SEARCH = {"weight_bits": [8, 2], "input_bits": [8], "images": 5, "settings": {}}
 
 
+SEARCHED = {name: f"imported.{name}" for name in ("ir", "params")}
+SEARCHED |= {name: f"{name}.npz" for name in ("calibration", "statistics")}
+SEARCHED["selection"] = "reference.npz"
+
+
 def costs(folder, **search):
-    inputs = {name: f"imported.{name}" for name in ("ir", "params")}
-    inputs |= {name: f"{name}.npz" for name in ("calibration", "statistics")}
     return RELAX.run(
         "costs",
         folder,
-        inputs={**inputs, "selection": "reference.npz"},
+        inputs=SEARCHED,
         outputs={"costs": "layer_costs.json"},
         search={**SEARCH, **search},
     ).failure
@@ -186,6 +191,84 @@ def test_costs_are_the_same_to_the_byte_each_time(folder):
 def test_what_costs_refuse_is_an_outcome(folder):
     failure = costs(folder, settings={"skip_layers": ["tail"]})
     refused(failure, "bitsweep.relax.layer_costs", "skip_layers: no layer is called 'tail'; .*")
+
+
+def frontier(folder):
+    assert costs(folder) is None, (folder / "log").read_text()
+    return RELAX.run(
+        "frontier",
+        folder,
+        inputs=SEARCHED | {"costs": "layer_costs.json"},
+        outputs={"plans": "plans.json"},
+        settings={},
+    ).failure
+
+
+def search(folder, **goal):
+    goal = {"tolerance": None, "bytes": None, "latency_ms": None} | goal
+    inputs = {"costs": "layer_costs.json", "frontier": "plans.json"}
+    if goal["latency_ms"]:
+        inputs["times"] = "layer_times.json"
+    return RELAX.run(
+        "search",
+        folder,
+        inputs=SEARCHED | inputs,
+        outputs={"plan": "plan.json", "report": "search_report.json"},
+        settings={},
+        search=goal,
+    ).failure
+
+
+def test_a_searched_plan_is_quantized_like_one_of_the_users(folder):
+    assert frontier(folder) is None, (folder / "log").read_text()
+    plans = json.loads((folder / "plans.json").read_text())
+    assert [plan["uniform"] for plan in plans if plan["uniform"]] == [8, 2]
+    budget = (plans[0]["bytes"] + plans[-1]["bytes"]) // 2
+    assert search(folder, minimise="error", bytes=budget) is None, (folder / "log").read_text()
+    first = [(folder / name).read_bytes() for name in ("plan.json", "search_report.json")]
+    report = json.loads(first[1])
+    chosen = {layer: tuple(bits) for layer, bits in report["plan"]["layer_bits"].items()}
+    assert plan.read(folder / "plan.json") == chosen
+    assert {8, 2} == {weights for weights, _ in chosen.values()}
+    assert report["plan"]["bytes"] <= budget
+    # What the real network is found to be, is what quantize makes of the plan.
+    assert RELAX.quantize(folder, {}, plan="plan.json").failure is None, (
+        folder / "log"
+    ).read_text()
+    mean = json.loads((folder / "coverage.json").read_text())["mean_weight_bits"]
+    assert mean == report["plan"]["mean_weight_bits"]
+    assert RELAX.compile_(folder).failure is None and RELAX.link(folder).failure is None
+    answers = RELAX.answers(folder)
+    error = metrics.kl_divergence(answers, np.load(folder / "reference.npz")["output"])
+    assert error == pytest.approx(report["plan"]["error"], rel=0.05)
+    assert search(folder, minimise="error", bytes=budget) is None
+    again = [(folder / name).read_bytes() for name in ("plan.json", "search_report.json")]
+    assert again == first
+
+
+def test_a_latency_is_searched_for_in_the_times_of_layers(folder):
+    assert frontier(folder) is None, (folder / "log").read_text()
+    layers = {
+        "stem.0": {"8": 3.0, "2": 2.0},
+        "body": {"8": 5.0, "2": 1.0},
+        "head": {"8": 1, "2": 1},
+    }
+    times = {"layers": layers, "rest_ms": 0.5}
+    (folder / "layer_times.json").write_text(json.dumps(times))
+    assert search(folder, minimise="error", latency_ms=5.6) is None, (folder / "log").read_text()
+    assert plan.read(folder / "plan.json")["body"][0] == 2
+    report = json.loads((folder / "search_report.json").read_text())
+    assert report["plan"]["latency_ms"] == 5.5
+    failure = search(folder, minimise="error", latency_ms=4.4)
+    told = r"no plan has at most 4\.4 ms: the least that there is is 4\.5 ms"
+    refused(failure, "bitsweep.search", told, "NoPlan")
+
+
+def test_a_search_that_nothing_meets_says_the_best_that_was_found(folder):
+    assert frontier(folder) is None, (folder / "log").read_text()
+    failure = search(folder, minimise="error", bytes=10)
+    told = r"no plan has at most 10 bytes: the least that there is is [\d,]+ bytes"
+    refused(failure, "bitsweep.search", told, "NoPlan")
 
 
 def test_an_error_of_ours_is_no_outcome(folder):

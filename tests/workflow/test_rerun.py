@@ -11,7 +11,7 @@ PRECISIONS = {
     "relay": ("float32", "int8", "int4", "int2", "int1"),
     "relax": ("float32", "int8", "int4"),
 }
-STAGES_OF_AN_EXPERIMENT = STAGES[3:]
+STAGES_OF_AN_EXPERIMENT = STAGES[STAGES.index("quantize") :]
 AT_THE_END = {"aggregate tables", "plots plots"}
 SENSITIVITY_AT_THE_END = {"sensitivity_table tables", "sensitivity_table plots"}
 INT8 = "results/digits/relay/cpu/int8"

@@ -9,27 +9,30 @@ import numpy as np
 from bitsweep import relax as quantizer
 from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relax import ir, target
-from bitsweep.relax import statistics
+from bitsweep.relax import plan, statistics
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """Quantize the module at `ir` and `params` on the images of `calibration`.
 
-    `statistics` are those of its tensors on them.
+    `statistics` are those of its tensors on them. A `plan` has bits of layers, over all others.
 
     `settings["precision"]` is None for the float baseline, whose module passes unchanged.
     `coverage`, JSON, tells how much of the result runs in integers.
     """
     module = ir.load(inputs)
-    if settings["precision"] is None:
+    precision = settings["precision"]
+    if precision is None:
         for name in ("ir", "params", "text"):
             shutil.copyfile(inputs[name], outputs[name])
     else:
+        if "plan" in inputs:
+            precision = precision | {"layer_bits": plan.read(inputs["plan"])}
         images = np.load(inputs["calibration"])["input"]
         with asking_tvm("bitsweep.relax.quantize"):
             module = quantizer.quantize(
                 module,
-                config(settings["precision"]),
+                config(precision),
                 images,
                 target.resolve(target.NATIVE),
                 statistics.load(inputs["statistics"]),
