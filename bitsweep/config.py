@@ -327,12 +327,28 @@ class Precision(_Section):
         return tuple(engine for engine in ENGINES if getattr(self, engine) is not None)
 
 
+UNLABELLED = ("photos", "random")
+LABELLED = "allowed are digits, or a folder with a folder of images per class"
+
+
+class Train(_Section):
+    """How a model's weights are made: `bitsweep.training`'s recipe, `epochs` long.
+
+    `learning_rate` is the largest of the one-cycle schedule.
+    """
+
+    epochs: Count
+    seed: Seed = 0
+    batch: Annotated[int, Field(ge=2), _NUMBER] = 32
+    learning_rate: Annotated[float, Field(gt=0), _NUMBER] = 0.02
+
+
 class Model(_Section):
     """A classifier: where its network, its weights and its images come from.
 
     `factory` is a torchvision name or `module:function`; `weights` is `seeded`, a torchvision
     weights name, or the path of a state dict; `data` is `photos`, `random`, `digits`, or the path
-    of an image or of a folder with a folder of images per class.
+    of an image or of a folder with a folder of images per class. With `train` the weights are made.
     """
 
     factory: Annotated[str, Field(min_length=1)]
@@ -342,6 +358,19 @@ class Model(_Section):
     seed: Seed = 0
     images: Count = 64
     calibration_images: Count = 16
+    selection_images: Count = 64
+    train: Train | None = None
+
+    @model_validator(mode="after")
+    def _labelled(self):
+        if self.train is not None and self.data in UNLABELLED:
+            raise ValueError(f"data = {self.data!r} has no labels to train on; {LABELLED}")
+        return self
+
+    @property
+    def all_images(self) -> int:
+        """How many images there are to be beside those that are trained on."""
+        return self.images + self.calibration_images + self.selection_images
 
     @property
     def weights_are_path(self) -> bool:
@@ -354,7 +383,7 @@ class Model(_Section):
 
     @property
     def data_is_path(self) -> bool:
-        return self.data not in ("photos", "random", "digits")
+        return self.data not in ("digits", *UNLABELLED)
 
 
 class Engine(_Section):
@@ -493,6 +522,16 @@ class Config(_Section):
     expect: tuple[Expectation, ...] = ()
     stand_in: Annotated[str, Field(pattern=r"^/.+\.(sh|py)$")] | None = None
 
+    @field_validator("models")
+    @classmethod
+    def _with_made_weights(cls, models: dict[str, Model]) -> dict[str, Model]:
+        return {
+            name: model.model_copy(update={"weights": made_weights(name)})
+            if model.train is not None and "weights" not in model.model_fields_set
+            else model
+            for name, model in models.items()
+        }
+
     @model_validator(mode="after")
     def _consistent(self):
         if BASELINE in self.precisions:
@@ -503,6 +542,12 @@ class Config(_Section):
             "target": tuple(self.targets),
             "precision": (BASELINE, *self.precisions),
         }
+        for name, model in self.models.items():
+            if model.train is not None and model.weights != made_weights(name):
+                raise ValueError(
+                    f"models.{name}.weights = {model.weights!r}: train makes {made_weights(name)}; "
+                    "leave weights out, or set train to null"
+                )
         for name in self.engines:
             _known(f"engines.{name}", name, ENGINES)
         for kind, names in allowed.items():
@@ -627,6 +672,11 @@ class Config(_Section):
             )
         ]
         return matching[-1] if matching else "ok"
+
+
+def made_weights(model: str) -> str:
+    """Where the rule `train` leaves a model's weights."""
+    return f"results/{model}/weights.pt"
 
 
 def _known(key: str, name: str, allowed: Iterable[str]) -> None:

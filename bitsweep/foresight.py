@@ -11,8 +11,8 @@ from pathlib import Path
 from bitsweep.config import Config, Model
 from bitsweep.errors import UserError
 
-DIGITS = {"images": 540, "calibration_images": 1257}
-"""How many of scikit-learn's handwritten digits are held out, and how many are trained on."""
+DIGITS = {"images": 540, "calibration_images": 96, "selection_images": 240}
+"""How many of scikit-learn's handwritten digits each split has beside those that are trained on."""
 
 _FLOAT_BYTES = 4
 _IMAGES_SHARE = 1 / 2  # of a process's memory: the network, its answers and TVM take the rest
@@ -72,19 +72,19 @@ def _images(model: Model) -> str | None:
         for key, there in DIGITS.items():
             if getattr(model, key) > there:
                 return f"{key} = {getattr(model, key)}: digits have {there}"
-        return None if shape == [1, 8, 8] else f"input_shape = {shape}: digits have [1, 8, 8]"
+        return None if shape[0] in (1, 3) else f"input_shape = {shape}: digits have 1 or 3 channels"
     if model.data != "random" and shape[0] != 3:
         return f"input_shape = {shape}: data {model.data!r} has 3 channels"
     return None
 
 
 def _memory(model: Model, limit_mb: int) -> str | None:
-    count = model.images + model.calibration_images
-    needed_mb = count * math.prod(model.input_shape) * _FLOAT_BYTES / 2**20
+    needed_mb = model.all_images * math.prod(model.input_shape) * _FLOAT_BYTES / 2**20
     if needed_mb <= limit_mb * _IMAGES_SHARE:
         return None
     return (
-        f"images = {model.images}: with calibration_images = {model.calibration_images} of "
-        f"input_shape {list(model.input_shape)} they take {needed_mb:,.0f} MB, more than half of "
-        f"limits.memory_mb = {limit_mb}, what a process has for them and the network"
+        f"images = {model.images}: with calibration_images = {model.calibration_images} and "
+        f"selection_images = {model.selection_images} of input_shape {list(model.input_shape)} "
+        f"they take {needed_mb:,.0f} MB, more than half of limits.memory_mb = {limit_mb}, what a "
+        "process has for them and the network"
     )

@@ -46,8 +46,7 @@ def load(settings: Model, calibration: torch.Tensor) -> nn.Module:
     layer of zeros, as torchvision's vision transformers have, is drawn anew there. Raises
     `UserError` for a factory, weights or checkpoint that cannot be used.
     """
-    torch.manual_seed(settings.seed)
-    network = _own(settings.factory) if ":" in settings.factory else _torchvision(settings)
+    network = made(settings, settings.seed)
     if settings.weights_are_path:
         _load_checkpoint(network, Path(settings.weights))
     elif settings.weights == "seeded":
@@ -56,6 +55,16 @@ def load(settings: Model, calibration: torch.Tensor) -> nn.Module:
     elif ":" in settings.factory:
         raise _no_download(settings)
     return network.eval()
+
+
+def made(settings: Model, seed: int) -> nn.Module:
+    """Return the classifier as its factory initialises it after torch was given `seed`.
+
+    Torchvision's has the weights that `settings` name. Raises `UserError` for a factory or weights
+    that cannot be used.
+    """
+    torch.manual_seed(seed)
+    return _own(settings.factory) if ":" in settings.factory else _torchvision(settings)
 
 
 def download(settings: Model, record: Path | str) -> None:

@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,28 +12,28 @@ from bitsweep.storage import shortage
 
 
 @contextmanager
-def script(snakemake) -> Iterator[None]:
+def script(snakemake) -> Iterator[Callable[[str], None]]:
     """Send the block's output, that of its libraries and children too, to the rule's log.
 
     A `UserError` ends the script with its sentence on the terminal and in the log, there after the
     traceback of what caused it; any other exception with one line on the terminal, which names a
-    file system that is full, and with its traceback in the log.
+    file system that is full, and with its traceback in the log. Yields what tells both a line.
     """
     log = Path(snakemake.log[0])
     terminal = os.dup(2)
     try:
         _send_output_to(log)
-        yield
+        yield lambda line: _tell(terminal, line)
         sys.stdout.flush()
     except UserError as error:
         details = traceback.format_exc() if error.__cause__ else ""
-        _tell(terminal, f"{snakemake.rule}: {error}", details)
+        _tell(terminal, f"Error: {snakemake.rule}: {error}", details)
         raise SystemExit(1) from None
     except Exception as error:
         places = [log.parent, *(Path(path).parent for path in snakemake.output)]
         full = shortage(places, told=str(error))
         sentence = full or f"{in_a_line(error)} (see {log})"
-        _tell(terminal, f"{snakemake.rule}: {sentence}", traceback.format_exc())
+        _tell(terminal, f"Error: {snakemake.rule}: {sentence}", traceback.format_exc())
         raise SystemExit(1) from None
 
 
@@ -47,9 +47,9 @@ def _send_output_to(log: Path) -> None:
         os.dup2(file.fileno(), 2)
 
 
-def _tell(terminal: int, sentence: str, details: str = "") -> None:
-    os.write(terminal, f"Error: {sentence}\n".encode())
+def _tell(terminal: int, line: str, details: str = "") -> None:
+    os.write(terminal, f"{line}\n".encode())
     if not os.path.sameopenfile(terminal, 2):
         # The log may be what cannot be written.
         with suppress(OSError):
-            print(f"{details}Error: {sentence}", file=sys.stderr, flush=True)
+            print(f"{details}{line}", file=sys.stderr, flush=True)

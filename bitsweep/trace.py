@@ -18,8 +18,10 @@ def trace(name: str, settings: Model, outputs: Mapping[str, str]) -> None:
 
     - `torchscript`, `exported`: the network at batch size 1;
     - `calibration`: npz with `input`, float32 (N, C, H, W);
-    - `reference`: npz with `input`, PyTorch's `output` (N, classes), and `label` (N,) if known;
-    - `description`: JSON that says what the model is.
+    - `reference`: npz with the test images as `input`, PyTorch's `output` (N, classes), and `label`
+      (N,) if known;
+    - `selection`: the same of the images that a search may look at;
+    - `description`: JSON that says what the model is, and which images are in which split.
 
     Raises `UserError` for whatever of the settings cannot be used.
     """
@@ -31,19 +33,22 @@ def trace(name: str, settings: Model, outputs: Mapping[str, str]) -> None:
         few = torch.cat([evaluation[:2], torch.from_numpy(images.calibration[:2])])
         models.require_an_answer_to_each(network, few)
         answers = models.answer(network, evaluation)
-        if not torch.isfinite(answers).all():
+        selected = models.answer(network, torch.from_numpy(images.selection))
+        if not (torch.isfinite(answers).all() and torch.isfinite(selected).all()):
             raise UserError(f"model {name}: PyTorch's own answers are not finite")
         if models.is_constant(torch.cat([answers, models.answer(network, few)])):
             raise UserError(
                 f"model {name}: PyTorch's own answer is the same to every image, as where a layer "
                 "is all zero; trained weights or other images are wanted"
             )
-    known, indices = {}, None
+    known, known_selected, indices = {}, {}, None
     if images.labels is not None:
         indices = labels.indices(
             settings.data, images.classes, answers.shape[1], models.categories(settings)
         )
-        known["label"] = np.array([indices[name] for name in images.classes])[images.labels]
+        outputs_of_classes = np.array([indices[name] for name in images.classes])
+        known["label"] = outputs_of_classes[images.labels]
+        known_selected["label"] = outputs_of_classes[images.selection_labels]
     with torch.no_grad():
         with _tracing_by("torch.jit.trace"):
             traced = torch.jit.trace(network, example)
@@ -53,6 +58,9 @@ def trace(name: str, settings: Model, outputs: Mapping[str, str]) -> None:
         torch.export.save(exported, outputs["exported"])
     np.savez(outputs["calibration"], input=images.calibration)
     np.savez(outputs["reference"], input=images.evaluation, output=answers.numpy(), **known)
+    np.savez(
+        outputs["selection"], input=images.selection, output=selected.numpy(), **known_selected
+    )
     description = {
         "model": name,
         "factory": settings.factory,
@@ -65,6 +73,7 @@ def trace(name: str, settings: Model, outputs: Mapping[str, str]) -> None:
         "labelled": images.labels is not None,
         "class_indices": indices,
         "data": settings.data,
+        "splits": images.splits,
     }
     Path(outputs["description"]).write_text(json.dumps(description, indent=2) + "\n")
 

@@ -129,12 +129,16 @@ def model_settings(wildcards):
     return CONFIG.models[wildcards.model].model_dump(mode="json")
 
 
+def training_settings(wildcards):
+    """The settings that a model is trained by, and looked at: a folder's splits are drawn by more."""
+    model = CONFIG.models[wildcards.model]
+    drawn = {"seed", "images", "calibration_images"}
+    others = {"weights"} | (drawn if model.data == "digits" else set())
+    return model.model_dump(mode="json", exclude=others)
+
+
 def model_input_shape(wildcards):
     return list(CONFIG.models[wildcards.model].input_shape)
-
-
-def model_seed(wildcards):
-    return CONFIG.models[wildcards.model].seed
 
 
 def model_sources(wildcards):
@@ -145,6 +149,12 @@ def model_sources(wildcards):
         + [MODEL + "download.json"] * model.weights_are_downloaded
         + [model.data] * model.data_is_path
     )
+
+
+def training_sources(wildcards):
+    """The user's folder of images that a model is trained on."""
+    model = CONFIG.models[wildcards.model]
+    return [model.data] * model.data_is_path
 
 
 def own_network(wildcards):

@@ -6,6 +6,7 @@ rule trace:
         torchscript=MODEL + "torchscript.pt",
         exported=MODEL + "exported.pt2",
         calibration=MODEL + "calibration.npz",
+        selection=MODEL + "selection.npz",
         reference=MODEL + "reference.npz",
         description=MODEL + "model.json",
     log:

@@ -1,25 +1,28 @@
 rule train:
+    input:
+        sources=training_sources,
     output:
         weights=MODEL + "weights.pt",
         training=MODEL + "training.json",
+        epochs=MODEL + "training.csv",
     log:
         LOGS + "{model}/train.log",
     benchmark:
         LOGS + "{model}/train.tsv"
     wildcard_constraints:
         model=one_of(
-            name
-            for name, model in CONFIG.models.items()
-            if model.factory == "bitsweep.digits:residual_network"
+            name for name, model in CONFIG.models.items() if model.train is not None
         )
         or "(?!)",
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=growing(8000),
+        runtime=growing(240),
     params:
-        seed=model_seed,
+        model=training_settings,
         code=code_of("train"),
+        network=own_network,
+        images=own_images,
     message:
         "training {wildcards.model}"
     script:

@@ -1,9 +1,13 @@
-from bitsweep import digits
+from bitsweep import training
+from bitsweep.config import Model
 from bitsweep.script import script
 
-with script(snakemake):
-    digits.write(
-        snakemake.params.seed,
+with script(snakemake) as tell:
+    training.write(
+        snakemake.wildcards.model,
+        Model.model_validate(snakemake.params.model),
         weights=snakemake.output.weights,
-        training=snakemake.output.training,
+        record=snakemake.output.training,
+        table=snakemake.output.epochs,
+        tell=tell,
     )

@@ -83,6 +83,7 @@ def test_every_rule_that_leaves_results_has_one():
         ("pairs", {"aggregate", "plots", "sensitivity_table"}),
         ("inspection", {"inspect", "aggregate", "plots", "sensitivity_table"}),
         ("digits", {"train", "trace"}),
+        ("training", {"train"}),
         ("plots/latency", {"plots", "sensitivity_table"}),
         ("summary", {"aggregate"}),
         *((name, set()) for name in ("config", "progress", "script", "storage", "rule_stage")),

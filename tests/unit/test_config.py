@@ -72,6 +72,15 @@ def test_experiments_are_every_combination_in_order():
     assert len(loaded.experiments) == 2 * sum(map(len, of_an_engine.values()))
 
 
+def test_weights_that_are_made_are_where_the_rule_leaves_them():
+    """Named or not, and also where the section is laid over a model without it."""
+    for more in ({}, {"weights": "results/digits/weights.pt"}):
+        loaded = config.load(edited(lambda raw, more=more: raw["models"]["digits"].update(more)))
+        assert loaded.models["digits"].weights == "results/digits/weights.pt"
+    loaded = config.load(edited(lambda raw: raw["models"]["digits"].update(train=None)))
+    assert loaded.models["digits"].weights == "seeded"
+
+
 def test_an_engine_has_the_precisions_that_it_has_a_section_for():
     loaded = config.load(shipped())
     assert loaded.precisions["int8"].engines == ("relay", "relax")
@@ -203,7 +212,12 @@ MISTAKES = {
     ),
     "unknown model": (
         lambda raw: raw["sweep"].update(models=["resnet5"]),
-        ["sweep.models", "'resnet5'", "resnet50, digits", "did you mean resnet50?"],
+        [
+            "sweep.models",
+            "'resnet5'",
+            "resnet50, digits",
+            "did you mean resnet50?",
+        ],
     ),
     "unknown target": (
         lambda raw: raw["sweep"].update(targets=["gpu"]),
@@ -458,6 +472,24 @@ MISTAKES = {
     "mistyped setting of a search": (
         lambda raw: raw.update(search={"settings": {"skip_layer": ["fc"]}}),
         ["search.settings.skip_layer is not a known key", "did you mean skip_layers?"],
+    ),
+    "weights that are made and named": (
+        lambda raw: raw["models"]["digits"].update(weights="mine.pt"),
+        [
+            "config: models.digits.weights = 'mine.pt': train makes results/digits/weights.pt; ",
+            "leave weights out, or set train to null",
+        ],
+    ),
+    "nothing to learn": (
+        lambda raw: raw["models"]["resnet50"].update(train={"epochs": 1}),
+        [
+            "config: models.resnet50.data = 'photos' has no labels to train on; ",
+            "allowed are digits, or a folder with a folder of images per class",
+        ],
+    ),
+    "a batch of one": (
+        lambda raw: raw["models"]["digits"].update(train={"epochs": 1, "batch": 1}),
+        ["config: models.digits.train.batch = 1: allowed is 2 or more"],
     ),
     "missing sweep": (lambda raw: raw.pop("sweep"), ["sweep is missing"]),
     "not a number": (

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -15,11 +15,15 @@ from bitsweep.errors import UserError
 
 SHAPE = (3, 16, 16)
 COLOURS = {"green": (0, 128, 0), "red": (128, 0, 0)}
+# By the first letter of a class: its channel, with the mean and deviation that normalize it.
+COLOUR_CHANNEL, MEAN, STD = {"g": 1, "r": 0}, {"g": 0.456, "r": 0.485}, {"g": 0.224, "r": 0.229}
 
 
 def settings(**more):
     return Model.model_validate(
-        {"factory": "any", "input_shape": SHAPE, "images": 4, "calibration_images": 3} | more
+        {"factory": "any", "input_shape": SHAPE, "selection_images": 2}
+        | {"images": 4, "calibration_images": 3}
+        | more
     )
 
 
@@ -50,13 +54,23 @@ def photo(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Five images in each of two classes, of one colour each, its shade telling them apart."""
+    """Six images in each of two classes, of one colour each, its shade telling them apart."""
+    return coloured(tmp_path / "classes", 6)
+
+
+@pytest.fixture(scope="module")
+def twenty(tmp_path_factory):
+    """The same with ten images in each class."""
+    return coloured(tmp_path_factory.mktemp("twenty"), 10)
+
+
+def coloured(folder, count):
     for name, colour in COLOURS.items():
-        (tmp_path / "classes" / name).mkdir(parents=True)
-        for shade in range(5):
+        (folder / name).mkdir(parents=True)
+        for shade in range(count):
             image = Image.new("RGB", (30, 20), tuple(c and c + shade for c in colour))
-            image.save(tmp_path / "classes" / name / f"{shade}.png")
-    return tmp_path / "classes"
+            image.save(folder / name / f"{shade}.png")
+    return folder
 
 
 @pytest.fixture(params=["photos", "random", "image"])
@@ -68,6 +82,7 @@ def test_images_are_as_many_and_as_large_as_asked_for(source):
     images = load(data=source, input_shape=(3, 16, 24))
     assert images.calibration.shape == (3, 3, 16, 24)
     assert images.evaluation.shape == (4, 3, 16, 24)
+    assert images.selection.shape == (2, 3, 16, 24)
     assert images.calibration.dtype == images.evaluation.dtype == np.float32
     assert images.labels is None
 
@@ -86,9 +101,10 @@ def test_images_are_those_of_the_seed(source):
     assert not rows(first.evaluation) & rows(other.evaluation)
 
 
-def test_images_all_differ_and_calibration_has_none_of_the_evaluation(source):
+def test_images_all_differ(source):
     images = load(data=source)
-    assert len(rows(images.calibration) | rows(images.evaluation)) == 7
+    parts = (images.calibration, images.selection, images.evaluation)
+    assert len(set.union(*map(rows, parts))) == 9
 
 
 def test_photos_are_normalized_as_torchvision_trains():
@@ -113,32 +129,103 @@ def test_random_images_are_standard_normal():
     assert abs(images.std() - 1) < 0.02
 
 
+SMALL = st.integers(1, 5)
+
+
 @hypothesis_settings(max_examples=20)
-@given(st.integers(0, 2**32 - 1))
-def test_no_digit_is_calibrated_on_or_evaluated_that_should_not_be(seed):
-    """Weights that one seed trained are loaded by models of others: the split is one for all."""
-    images = load(
-        data="digits", input_shape=(1, 8, 8), images=540, calibration_images=64, seed=seed
-    )
-    split = digits.images()
-    assert rows(images.calibration) <= rows(split["train"])
-    assert np.array_equal(images.evaluation, split["held_out"])
-    assert np.array_equal(images.labels, split["held_out_labels"])
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.tuples(st.integers(1, 540), st.integers(1, 96), st.integers(1, 240)),
+)
+def test_no_digit_is_in_two_splits(seed, sizes):
+    """Weights that one seed trained are loaded by models of others: the splits are one for all."""
+    more = {**dict(zip(data.SIZES, sizes, strict=True)), "seed": seed, "train": {"epochs": 1}}
+    images = load(data="digits", input_shape=(1, 8, 8), **more)
+    expected = digits.splits()
+    pixels, labels = digits.load()
+    for (name, array), size in zip(arrays(images).items(), sizes, strict=True):
+        assert images.splits[name] == expected[name][:size].tolist()
+        assert np.array_equal(array, pixels[images.splits[name]])
+    assert np.array_equal(images.labels, labels[images.splits["test"]])
+    assert np.array_equal(images.selection_labels, labels[images.splits["selection"]])
+    trained = data.training(settings(data="digits", input_shape=(1, 8, 8), **more))
+    assert np.array_equal(trained.images, pixels[images.splits["training"]])
+    assert np.array_equal(trained.labels, labels[images.splits["training"]])
+    assert_disjoint(images.splits)
+    parts = [rows(array) for array in (*arrays(images).values(), trained.images)]
+    assert len(set.union(*parts)) == sum(map(len, parts)) == sum(sizes) + 921
 
 
-def test_digits_have_the_labels_of_their_images():
-    images = load(data="digits", input_shape=(1, 8, 8))
-    split = digits.images()
-    assert np.array_equal(images.labels, split["held_out_labels"][:4])
-    assert np.array_equal(images.evaluation, split["held_out"][:4])
+@hypothesis_settings(
+    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(seed=st.integers(0, 2**32 - 1), sizes=st.tuples(SMALL, SMALL, SMALL))
+def test_no_image_of_a_folder_is_in_two_splits(twenty, seed, sizes):
+    more = {**dict(zip(data.SIZES, sizes, strict=True)), "seed": seed, "train": {"epochs": 1}}
+    images = load(data=str(twenty), **more)
+    trained = data.training(settings(data=str(twenty), **more))
+    left = np.arange(20 - sum(sizes))
+    parts = {**arrays(images), "training": trained.images[left]}
+    assert len(trained.labels) == len(left)
+    assert_disjoint(images.splits)
+    assert {name for names in images.splits.values() for name in names} == {
+        f"{colour}/{shade}.png" for colour in COLOURS for shade in range(10)
+    }
+    for name, array in parts.items():
+        assert len(array) == len(images.splits[name])
+        for image, file in zip(array, images.splits[name], strict=True):
+            level = float(Image.open(twenty / file).getpixel((0, 0))[COLOUR_CHANNEL[file[0]]])
+            assert image[COLOUR_CHANNEL[file[0]]].max() * STD[file[0]] + MEAN[file[0]] == (
+                pytest.approx(level / 255, abs=1e-5)
+            )
+    for labels, name in (
+        (images.labels, "test"),
+        (images.selection_labels, "selection"),
+        (trained.labels, "training"),
+    ):
+        assert [images.classes[place] for place in labels] == [
+            file.partition("/")[0] for file in images.splits[name]
+        ]
+
+
+@hypothesis_settings(max_examples=20, deadline=None)
+@given(st.sampled_from(["photos", "random"]), st.tuples(SMALL, SMALL, SMALL))
+def test_no_image_that_is_made_is_in_two_splits(source, sizes):
+    images = load(data=source, **dict(zip(data.SIZES, sizes, strict=True)))
+    assert [len(array) for array in arrays(images).values()] == list(sizes)
+    assert_disjoint(images.splits)
+    assert len(set.union(*map(rows, arrays(images).values()))) == sum(sizes)
+    assert images.selection_labels is None
+
+
+def assert_disjoint(splits):
+    members = [member for names in splits.values() for member in names]
+    assert len(set(members)) == len(members)
+
+
+def arrays(images):
+    """The images of each split but training, in the order of `data.SIZES`."""
+    return {
+        "test": images.evaluation,
+        "calibration": images.calibration,
+        "selection": images.selection,
+    }
+
+
+def test_the_test_images_of_a_folder_stay_whatever_else_there_is(twenty):
+    one = load(data=str(twenty))
+    other = load(data=str(twenty), calibration_images=5, selection_images=6, train={"epochs": 1})
+    assert one.splits["test"] == other.splits["test"]
+    assert np.array_equal(one.evaluation, other.evaluation)
+    assert "training" not in one.splits
 
 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"images": 541}, "digits has 540 held_out images, not 541"),
-        ({"calibration_images": 1258}, "digits has 1257 train images, not 1258"),
-        ({"input_shape": SHAPE}, "digits has input_shape [1, 8, 8], not [3, 16, 16]"),
+        ({"images": 541}, "digits has 540 test images, not 541"),
+        ({"calibration_images": 97}, "digits has 96 calibration images, not 97"),
+        ({"selection_images": 241}, "digits has 240 selection images, not 241"),
     ],
 )
 def test_what_the_digits_do_not_have_is_named(more, said):
@@ -193,7 +280,7 @@ def test_a_text_is_no_image(tmp_path):
 def test_a_folder_gives_each_image_the_label_of_its_class(folder):
     """Classes are numbered by name: green is 0, red is 1."""
     images = load(data=str(folder), images=6, calibration_images=4)
-    assert len(rows(images.calibration) | rows(images.evaluation)) == 10
+    assert len(rows(images.calibration) | rows(images.evaluation) | rows(images.selection)) == 12
     assert images.labels.dtype == np.int64
     red, green = images.evaluation[:, 0, 8, 8], images.evaluation[:, 1, 8, 8]
     assert (images.labels == (red > green)).all()
@@ -240,8 +327,20 @@ def test_the_centre_of_an_image_is_what_is_seen(folder):
 
 def test_a_folder_with_too_few_images_says_how_many(folder):
     assert refusal(data=str(folder), images=8) == (
-        f"data {folder} has 10 images, not the 11 that calibration_images and images add up to"
+        f"data {folder} has 12 images, not the 13 that images, calibration_images and "
+        "selection_images add up to"
     )
+
+
+def test_a_folder_that_leaves_nothing_to_train_on_says_so(folder):
+    with pytest.raises(UserError, match="add up to, which leaves none to train on"):
+        data.training(settings(data=str(folder), images=7, train={"epochs": 1}))
+    assert len(data.training(settings(data=str(folder), images=6, train={"epochs": 1})).labels) == 1
+
+
+def test_one_image_has_no_labels_to_train_on(photo):
+    with pytest.raises(UserError, match="has no labels to train on; allowed are digits, or a "):
+        data.training(settings(data=str(photo), train={"epochs": 1}))
 
 
 def test_a_folder_without_classes_is_named(tmp_path, photo):

@@ -3,7 +3,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from bitsweep import config, digits, foresight
+from bitsweep import config, data, digits, foresight
 from bitsweep.errors import UserError
 from bitsweep.models import torchvision
 
@@ -19,9 +19,7 @@ def test_the_classifiers_are_those_that_torchvision_lists():
 
 
 def test_the_digits_are_as_many_as_there_are():
-    split = digits.images(0)
-    there = {"images": len(split["held_out"]), "calibration_images": len(split["train"])}
-    assert there == foresight.DIGITS
+    assert {key: digits.SPLITS[split] for key, split in data.SIZES.items()} == foresight.DIGITS
 
 
 @pytest.mark.parametrize(
@@ -34,6 +32,7 @@ def test_the_digits_are_as_many_as_there_are():
         {"factory": "own_module:network"},
         {"factory": "resnet18", "data": "random", "input_shape": [4, 9, 9]},
         {"factory": "resnet18", "data": "digits", "input_shape": [1, 8, 8], "images": 540},
+        {"factory": "resnet18", "data": "digits", "input_shape": [3, 64, 48]},
     ],
 )
 def test_what_may_be_is_let_through(tmp_path, monkeypatch, model):
@@ -52,14 +51,21 @@ def test_what_may_be_is_let_through(tmp_path, monkeypatch, model):
         ({"factory": "no_such.nets:build"}, "there is no module 'no_such'"),
         (
             {"factory": "resnet18", "images": 10**9},
-            "they take 574,218,759 MB, more than half of limits.memory_mb = 8192",
+            "they take 574,218,796 MB, more than half of limits.memory_mb = 8192",
         ),
         ({"factory": "resnet18", "input_shape": [1, 8, 8]}, "data 'photos' has 3 channels"),
         (
             {"factory": "resnet18", "data": "digits", "input_shape": [1, 8, 8], "images": 541},
             "images = 541: digits have 540",
         ),
-        ({"factory": "resnet18", "data": "digits"}, "[3, 224, 224]: digits have [1, 8, 8]"),
+        (
+            {"factory": "resnet18", "data": "digits", "input_shape": [2, 8, 8]},
+            "[2, 8, 8]: digits have 1 or 3 channels",
+        ),
+        (
+            {"factory": "resnet18", "data": "digits", "selection_images": 241},
+            "selection_images = 241: digits have 240",
+        ),
     ],
 )
 def test_what_cannot_be_is_told_in_a_sentence(model, told):
@@ -73,10 +79,9 @@ def test_what_cannot_be_is_told_in_a_sentence(model, told):
 
 @pytest.mark.parametrize(("megabytes", "fits"), [(512, True), (513, False)])
 def test_images_may_take_half_of_what_a_process_has(megabytes, fits):
-    """Images of a megabyte each, calibration's counted with them."""
-    model = {"factory": "m:f", "data": "random", "input_shape": [1, 512, 512], "images": megabytes}
+    """Images of a megabyte each, those of all splits counted."""
     model = {"factory": "resnet18", "data": "random", "input_shape": [1, 512, 512]}
-    model |= {"images": megabytes - 12, "calibration_images": 12}
+    model |= {"images": megabytes - 20, "calibration_images": 12, "selection_images": 8}
     raw = {
         "sweep": {"models": ["m"], "precisions": ["float32"]},
         "models": {"m": model},

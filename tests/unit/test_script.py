@@ -56,6 +56,20 @@ def test_a_log_of_an_earlier_run_is_replaced(run):
     assert run("print('second')")[1] == "second\n"
 
 
+def test_a_line_may_be_told_to_both(tmp_path):
+    frame = FRAME.replace("output=[])):", "output=[])) as tell:").format(block="tell('epoch 1')")
+    ended = subprocess.run(
+        [sys.executable, "-c", frame],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (ended.stdout, ended.stderr) == ("", "epoch 1\n")
+    assert (tmp_path / "logs/deep/compile.log").read_text() == "epoch 1\n"
+
+
 def test_a_user_error_is_one_sentence_on_the_terminal(run):
     ended, log = run("print('before'); raise UserError('weights w.pt do not exist')")
     sentence = "Error: compile: weights w.pt do not exist\n"

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from bitsweep import digits
 from bitsweep.config import Model
 from bitsweep.errors import UserError
 from bitsweep.trace import trace
@@ -19,6 +20,7 @@ NAMES = {
     "torchscript": "torchscript.pt",
     "exported": "exported.pt2",
     "calibration": "calibration.npz",
+    "selection": "selection.npz",
     "reference": "reference.npz",
     "description": "model.json",
 }
@@ -97,6 +99,7 @@ def settings(**more):
             "input_shape": SHAPE,
             "images": 20,
             "calibration_images": 4,
+            "selection_images": 6,
         }
         | more
     )
@@ -121,6 +124,26 @@ def test_there_are_images_and_an_answer_to_each(folder):
     }
     assert reference["output"].dtype == np.float32
     assert np.load(folder / "calibration.npz")["input"].shape == (4, *SHAPE)
+
+
+def test_the_images_that_a_search_may_look_at_have_the_references_form(folder, tmp_path):
+    """Labels are those of the digits that are named, and answers those of the network."""
+    selection = np.load(folder / "selection.npz")
+    assert {key: selection[key].shape for key in selection} == {
+        "input": (6, *SHAPE),
+        "output": (6, 5),
+    }
+    network = saved_network(folder, "torchscript")
+    with torch.no_grad():
+        answers = [network(torch.from_numpy(image[None]))[0] for image in selection["input"]]
+    np.testing.assert_allclose(torch.stack(answers), selection["output"], rtol=1e-5, atol=1e-6)
+    traced(tmp_path, factory=f"{HERE}:digits_of_ten", **DIGITS)
+    images, labels = digits.load()
+    splits = json.loads((tmp_path / "model.json").read_text())["splits"]
+    for name, split in (("selection", "selection"), ("reference", "test")):
+        file = np.load(tmp_path / f"{name}.npz")
+        np.testing.assert_array_equal(file["input"], images[splits[split]])
+        np.testing.assert_array_equal(file["label"], labels[splits[split]])
 
 
 def saved_network(folder, kind):
@@ -151,6 +174,11 @@ def test_the_description_says_what_the_model_is(folder):
         "labelled": False,
         "class_indices": None,
         "data": "random",
+        "splits": {
+            "calibration": list(range(4)),
+            "test": list(range(4, 24)),
+            "selection": list(range(24, 30)),
+        },
     }
 
 
@@ -198,7 +226,8 @@ def test_a_subset_of_imagenet_is_scored_by_the_indices_of_its_classes(tmp_path):
         (tmp_path / "data" / wnid).mkdir(parents=True)
         for index in range(4):
             Image.new("RGB", (16, 16), colour).save(tmp_path / "data" / wnid / f"{index}.png")
-    more = {"data": str(tmp_path / "data"), "images": 8}
+    more = {"data": str(tmp_path / "data"), "images": 8, "calibration_images": 2}
+    more |= {"selection_images": 2}
     traced(tmp_path, factory=f"{HERE}:channels_of_imagenet", **more)
     reference = np.load(tmp_path / "reference.npz")
     assert set(reference["label"]) == {0, 217, 999}

@@ -38,7 +38,8 @@ OWN = {
     "data": FOLDER,
     "input_shape": SHAPE,
     "images": 8,
-    "calibration_images": 4,
+    "calibration_images": 2,
+    "selection_images": 2,
 }
 
 

@@ -26,7 +26,9 @@ EXPERIMENT_FILES = {
     "evaluate": ("outputs.npz", "quality.json"),
     "inspect": ("code.json",),
 }
-TRACE = ("torchscript.pt", "exported.pt2", "calibration.npz", "reference.npz", "model.json")
+TRACE = ("torchscript.pt", "exported.pt2", "model.json")
+TRACE += ("calibration.npz", "selection.npz", "reference.npz")
+TRAINED = ("weights.pt", "training.json", "training.csv")
 IMPORT = ("imported.ir", "imported.params", "imported.txt")
 PLOTS = ("latency", "accuracy", "size", "dtypes", "outcomes", "sensitivity")
 # Where the journey ends, and with what.
@@ -117,7 +119,7 @@ def test_nothing_is_left_but_what_the_rules_declare(finished):
         for stage, folder, names in stages(model, engine, precision)
         for name in (f"{stage}.json", *names)
     }
-    declared |= {finished.path(f"results/digits/{n}") for n in ("weights.pt", "training.json")}
+    declared |= {finished.path(f"results/digits/{n}") for n in TRAINED}
     found = {
         path
         for model in MODELS

@@ -3,9 +3,9 @@
 import functools
 
 import pytest
-import torch
 
-from bitsweep import digits
+from bitsweep import digits, training
+from bitsweep.config import Model
 from bitsweep.relax import PRESETS
 from bitsweep.relax.machine import host
 from bitsweep.relax.quantizer import simulate
@@ -23,20 +23,27 @@ def target():
 
 @pytest.fixture(scope="session")
 def split():
-    """The digits, and which are held out."""
-    return digits.images(0)
+    """The digits that are trained on, and those that are held out."""
+    images, labels = digits.load()
+    return {
+        name + kind: of_each[digits.splits()[split]]
+        for name, split in (("train", "training"), ("held_out", "test"))
+        for kind, of_each in (("", images), ("_labels", labels))
+    }
 
 
 @pytest.fixture(scope="session")
 def trained():
-    """The network of handwritten digits after twelve of its forty epochs, on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        network, _ = digits.train(0, epochs=12)
-    finally:
-        torch.set_num_threads(threads)
-    return network.eval()
+    """The network of handwritten digits after twelve of its epochs."""
+    network, _ = training.train(
+        Model(
+            factory="bitsweep.digits:residual_network",
+            data="digits",
+            input_shape=(1, 8, 8),
+            train={"epochs": 12},
+        )
+    )
+    return network
 
 
 @pytest.fixture(scope="session")
