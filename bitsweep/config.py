@@ -348,7 +348,8 @@ class Model(_Section):
 
     `factory` is a torchvision name or `module:function`; `weights` is `seeded`, a torchvision
     weights name, or the path of a state dict; `data` is `photos`, `random`, `digits`, or the path
-    of an image or of a folder with a folder of images per class. With `train` the weights are made.
+    of an image or of a folder with a folder of images per class. With `train` the weights are made;
+    with `precisions` it has those of the sweep's only, and the baseline.
     """
 
     factory: Annotated[str, Field(min_length=1)]
@@ -360,6 +361,7 @@ class Model(_Section):
     calibration_images: Count = 16
     selection_images: Count = 64
     train: Train | None = None
+    precisions: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _labelled(self):
@@ -548,6 +550,8 @@ class Config(_Section):
                     f"models.{name}.weights = {model.weights!r}: train makes {made_weights(name)}; "
                     "leave weights out, or set train to null"
                 )
+            for precision in model.precisions or ():
+                _known(f"models.{name}.precisions", precision, allowed["precision"])
         for name in self.engines:
             _known(f"engines.{name}", name, ENGINES)
         for kind, names in allowed.items():
@@ -569,6 +573,12 @@ class Config(_Section):
                     f"{', '.join(self.precisions[precision].engines)} only, and the engines of "
                     f"the sweep are {', '.join(self.sweep.engines)}"
                 )
+        for name in self.sweep.models:
+            if not any(self.has(name, precision) for precision in self.sweep.precisions):
+                raise ValueError(
+                    f"models.{name}.precisions = {list(self.models[name].precisions)} has none of "
+                    f"the precisions of the sweep: {', '.join(self.sweep.precisions)}"
+                )
         for name in self.sensitivity.precisions:
             _known(
                 "sensitivity.precisions",
@@ -585,6 +595,11 @@ class Config(_Section):
     def exists(self, engine: str, precision: str) -> bool:
         """Return whether an engine has a precision: the baseline, or a section of its own."""
         return precision == BASELINE or engine in self.precisions[precision].engines
+
+    def has(self, model: str, precision: str) -> bool:
+        """Return whether a model is to have a precision: the baseline, or one of its own."""
+        own = self.models[model].precisions
+        return precision == BASELINE or own is None or precision in own
 
     def section(self, experiment: Experiment) -> Relay | Relax | None:
         """Return the settings that an experiment quantizes by, None for the baseline.
@@ -642,7 +657,7 @@ class Config(_Section):
             for engine in self.sweep.engines
             for target in self.sweep.targets
             for precision in self.sweep.precisions
-            if self.exists(engine, precision)
+            if self.exists(engine, precision) and self.has(model, precision)
         )
 
     @property
@@ -653,7 +668,7 @@ class Config(_Section):
             for model in self.sweep.models
             for target in self.sweep.targets
             for precision in self.sensitivity.precisions
-            if "relax" in self.sweep.engines
+            if "relax" in self.sweep.engines and self.has(model, precision)
         )
 
     @property

@@ -126,14 +126,17 @@ def growing(amount):
 
 
 def model_settings(wildcards):
-    return CONFIG.models[wildcards.model].model_dump(mode="json")
+    """The settings that a model is made by: not which precisions it has."""
+    return CONFIG.models[wildcards.model].model_dump(
+        mode="json", exclude={"precisions"}
+    )
 
 
 def training_settings(wildcards):
     """The settings that a model is trained by, and looked at: a folder's splits are drawn by more."""
     model = CONFIG.models[wildcards.model]
     drawn = {"seed", "images", "calibration_images"}
-    others = {"weights"} | (drawn if model.data == "digits" else set())
+    others = {"weights", "precisions"} | (drawn if model.data == "digits" else set())
     return model.model_dump(mode="json", exclude=others)
 
 

@@ -69,7 +69,22 @@ def test_experiments_are_every_combination_in_order():
         ]
         for engine in ("relay", "relax")
     }
-    assert len(loaded.experiments) == 2 * sum(map(len, of_an_engine.values()))
+    count = sum(map(len, of_an_engine.values()))  # of the last model, which has all precisions
+    assert {e.model for e in loaded.experiments[-count:]} == {"digits"}
+    assert "digits" not in {e.model for e in loaded.experiments[:-count]}
+
+
+def test_a_model_may_have_fewer_precisions_than_the_sweep():
+    loaded = config.load(edited(lambda raw: raw["models"]["digits"].update(precisions=["w2a8"])))
+    assert [(e.engine, e.precision) for e in loaded.experiments if e.model == "digits"] == [
+        ("relay", "float32"),
+        ("relax", "float32"),
+        ("relax", "w2a8"),
+    ]
+    other = config.load(edited(lambda raw: raw["models"]["digits"].update(precisions=["int8"])))
+    swept = {(e.model, e.precision) for each in (loaded, other) for e in each.sensitivities}
+    assert swept == {("resnet50_digits", "w2a8"), ("digits", "w2a8")}
+    assert ("digits", "w2a8") not in {(e.model, e.precision) for e in other.sensitivities}
 
 
 def test_weights_that_are_made_are_where_the_rule_leaves_them():
@@ -215,7 +230,7 @@ MISTAKES = {
         [
             "sweep.models",
             "'resnet5'",
-            "resnet50, digits",
+            "resnet50, resnet50_digits, digits",
             "did you mean resnet50?",
         ],
     ),
@@ -403,11 +418,11 @@ MISTAKES = {
     ),
     "expectation of nothing": (
         lambda raw: raw["expect"].append({"precision": "int5", "outcome": "ok"}),
-        ["expect.5.precision", "'int5'"],
+        ["expect.4.precision", "'int5'"],
     ),
     "expectation of no stage": (
         lambda raw: raw["expect"].append({"outcome": "failed@compiling"}),
-        ["expect.5.outcome = 'failed@compiling'", "import|calibrate|quantize"],
+        ["expect.4.outcome = 'failed@compiling'", "import|calibrate|quantize"],
     ),
     "true for a number": (
         lambda raw: raw["benchmark"].update(runs=True),
@@ -472,6 +487,20 @@ MISTAKES = {
     "mistyped setting of a search": (
         lambda raw: raw.update(search={"settings": {"skip_layer": ["fc"]}}),
         ["search.settings.skip_layer is not a known key", "did you mean skip_layers?"],
+    ),
+    "a model's precision that is not there": (
+        lambda raw: raw["models"]["digits"].update(precisions=["w4a9"]),
+        ["config: models.digits.precisions = 'w4a9' is unknown; ", "did you mean w4a8?"],
+    ),
+    "a model without a precision of the sweep": (
+        lambda raw: (
+            raw["sweep"].update(precisions=["int8"]),
+            raw["models"]["digits"].update(precisions=["int4", "int2"]),
+        ),
+        [
+            "config: models.digits.precisions = ['int4', 'int2'] has none of the precisions of the "
+            "sweep: int8",
+        ],
     ),
     "weights that are made and named": (
         lambda raw: raw["models"]["digits"].update(weights="mine.pt"),
