@@ -28,12 +28,13 @@ class NoPlan(Exception):
 class Search:
     """A search in one network; `tried` are the plans that it rests on, the frontier's at first.
 
-    `reference_accuracy` is the float network's top-1 accuracy on the selection images, None without
-    labels.
+    `images` is how many selection images there are, `reference_accuracy` the float network's top-1
+    accuracy on them, None without labels.
     """
 
     network: Network
     judge: Judge
+    images: int
     reference_accuracy: float | None
     tried: list[Plan] = field(default_factory=list)
 
@@ -58,14 +59,21 @@ class Search:
         """Return the tried plans that are within so many points of the float network.
 
         A few hundred images let one plan pass by luck, and of many that are tried some do. So what
-        counts too is the drop that plans of about as large an error have, which is taken to grow
-        with it (isotonic regression); unless that leaves none.
+        counts too is the drop that plans of about as large an error have, and one standard error of
+        it (Breiman et al. 1984, section 3.4.3), unless that leaves none. Drops and changed answers
+        are taken to grow with the error (isotonic regression), and no drop to be less than zero.
         """
         plans = sorted(self.tried, key=lambda plan: plan.error)
+        if not plans:
+            return []
         drops = np.array([self.drop(plan) for plan in plans])
+        usual = isotonic_regression(np.maximum(drops, 0)).x
+        changed = isotonic_regression([1 - plan.top1_agreement for plan in plans]).x
+        # Of paired answers, those that differ decide (McNemar 1947).
+        error = 100 * np.sqrt(changed / self.images)
         passing = drops <= tolerance
-        usual = isotonic_regression(drops).x <= tolerance + 1e-9 if len(drops) else passing
-        kept = passing & usual if (passing & usual).any() else passing
+        sure = passing & (usual + error <= tolerance + 1e-9)
+        kept = sure if sure.any() else passing
         return [plan for plan, keep in zip(plans, kept, strict=True) if keep]
 
     def fewest(self, quantity: str, tolerance: float) -> Plan:

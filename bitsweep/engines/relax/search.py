@@ -44,4 +44,4 @@ def _search(inputs: dict, trial: Trial) -> Search:
         reference = found["top1_accuracy"]
     records = json.loads(Path(inputs["frontier"]).read_text(encoding="utf-8"))
     tried = [network.timed(Plan.read(record)) for record in records]
-    return Search(network, trial.judge, reference, tried)
+    return Search(network, trial.judge, len(trial.images), reference, tried)
