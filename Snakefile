@@ -46,6 +46,7 @@ include: "rules/aggregate.smk"
 include: "rules/plots.smk"
 include: "rules/sensitivity.smk"
 include: "rules/costs.smk"
+include: "rules/time_layers.smk"
 include: "rules/check.smk"
 
 

@@ -53,6 +53,16 @@ class QConfig:
     # For pydantic, where a configuration file holds these settings: a mistyped key is an error.
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
+    def uniform(self, weight_bits: int, input_bits: int) -> "QConfig":
+        """Return these settings with the same bits for every layer."""
+        return dataclasses.replace(
+            self,
+            weight_bits=weight_bits,
+            activation_bits=input_bits,
+            first_layer_bits=None,
+            last_layer_bits=None,
+        )
+
     def __post_init__(self):
         for name in ("weight_bits", "activation_bits", "first_layer_bits", "last_layer_bits"):
             bits = getattr(self, name)

@@ -1,6 +1,5 @@
 """What each layer costs at each number of bits: the error of the network's answers, and bytes."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,15 +54,15 @@ def layer_costs(
 
     # Whatever the bits, these modules have the same bindings at the same places.
     by_weights = {
-        bits: _bindings(annotate(canonical, uniform(config, bits, input_bits[0])))
+        bits: _bindings(annotate(canonical, config.uniform(bits, input_bits[0])))
         for bits in weight_bits
     }
     bytes_at = {
-        bits: layer_bytes(quantize_roughly(mod, uniform(config, bits, input_bits[0]), statistics))
+        bits: layer_bytes(quantize_roughly(mod, config.uniform(bits, input_bits[0]), statistics))
         for bits in weight_bits
     }
     calibrated = [
-        calibrate(annotate(canonical, uniform(config, weight_bits[0], bits)), config, statistics)
+        calibrate(annotate(canonical, config.uniform(weight_bits[0], bits)), config, statistics)
         for bits in input_bits
     ]
     by_inputs = dict(zip(input_bits, map(_bindings, calibrated), strict=True))
@@ -114,17 +113,6 @@ def layer_costs(
         for values in (*seen, *judged):
             network.step(index, values)
     return rows
-
-
-def uniform(config: QConfig, weight_bits: int, input_bits: int) -> QConfig:
-    """Return `config` with these bits for every layer."""
-    return dataclasses.replace(
-        config,
-        weight_bits=weight_bits,
-        activation_bits=input_bits,
-        first_layer_bits=None,
-        last_layer_bits=None,
-    )
 
 
 def _bindings(mod: tvm.IRModule) -> list[relax.VarBinding]:

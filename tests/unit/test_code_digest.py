@@ -14,7 +14,7 @@ from bitsweep.engines import ENGINES
 
 ROOT = Path(__file__).parents[2]
 RULES = re.findall(r'code_of\("(\w+)"\)', "".join(p.read_text() for p in ROOT.glob("rules/*.smk")))
-COMPILED = ["import", "calibrate", "quantize", "compile", "sensitivity", "costs"]
+COMPILED = ["import", "calibrate", "quantize", "compile", "sensitivity", "costs", "time_layers"]
 CODE = "_EDITED = 1\n"
 
 
@@ -64,11 +64,14 @@ def test_every_rule_that_leaves_results_has_one():
     ("module", "expected"),
     [
         ("relax/kernels/conv2d_integer", in_engine("relax", COMPILED)),
-        ("relax/transform/round_weights", in_engine("relax", ["quantize", "sensitivity", "costs"])),
+        (
+            "relax/transform/round_weights",
+            in_engine("relax", ["quantize", "sensitivity", "costs", "time_layers"]),
+        ),
         ("relax/layerwise", in_engine("relax", ["sensitivity", "costs"])),
         ("engines/relay/tensors", in_engine("relay", ["calibrate", "quantize"])),
         ("engines/relay/compile", in_engine("relay", ["compile"])),
-        ("engines/linking", {"export relay", "export relax"}),
+        ("engines/linking", {"export relay", "export relax", "time_layers relax"}),
         (
             "metrics",
             {"evaluate relay", "evaluate relax", "sensitivity relax", "costs relax"},

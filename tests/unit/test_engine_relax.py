@@ -271,6 +271,39 @@ def test_a_search_that_nothing_meets_says_the_best_that_was_found(folder):
     refused(failure, "bitsweep.search", told, "NoPlan")
 
 
+def time_layers(folder, target=tasks.NATIVE):
+    return RELAX.run(
+        "time_layers",
+        folder,
+        inputs={"statistics": "statistics.npz", "ir": "imported.ir", "params": "imported.params"},
+        outputs={"times": "layer_times.json"},
+        search={**SEARCH, "settings": {"skip_layers": ["body"]}},
+        benchmark={"inputs": 3, "runs": 2, "warmup": 1, "budget_seconds": 60, "seed": 0},
+        input_shape=tasks.SHAPE,
+        target=target,
+    ).failure
+
+
+def test_every_quantized_layer_is_timed_at_every_width(folder):
+    assert time_layers(folder) is None, (folder / "log").read_text()
+    found = json.loads((folder / "layer_times.json").read_text())
+    assert found["rounds"] == 3 * 2
+    assert found["disturbed"] in (True, False, None)
+    assert list(found["layers"]) == ["stem.0", "head"]
+    for times in found["layers"].values():
+        assert list(times) == ["8", "2"]
+        assert min(times.values()) > 0
+    assert found["rest_ms"] >= 0
+    assert list(found["whole_ms"]) == ["8", "2"]
+    assert min(found["whole_ms"].values()) > 0
+
+
+def test_layers_of_another_machine_are_not_timed(folder):
+    arm = {**tasks.NATIVE, "triple": "aarch64-linux-gnu", "cpu": "cortex-a72"}
+    failure = time_layers(folder, arm)
+    assert (failure.kind, failure.file) == ("exception", "tvm/support/cc.py"), failure
+
+
 def test_an_error_of_ours_is_no_outcome(folder):
     calibration = np.load(folder / "calibration.npz")["input"]
     np.savez(folder / "calibration.npz", input=calibration[:0])
