@@ -24,7 +24,11 @@ _REMEMBERED_SECONDS = 86400
 class OnSlurm(Checkout):
     """A checkout whose Snakemake runs with the profile for Slurm."""
 
-    options: tuple[str, ...] = ("--workflow-profile", "profiles/slurm")
+    # A node of one machine has jobs in its queue at once.
+    options: tuple[str, ...] = (
+        *("--workflow-profile", "profiles/slurm"),
+        *("--slurm-init-seconds-before-status-checks", "2"),
+    )
 
     def start(self, *arguments: str, config: dict | None = None, **environment: str):
         """Start Snakemake as a checkout does, asking of its jobs as often as its profile allows."""

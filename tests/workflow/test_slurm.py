@@ -30,6 +30,7 @@ MODELS, ENGINES, PRECISIONS = (
 )
 SWEEP = {
     "sweep": {"models": [*MODELS], "engines": [*ENGINES], "precisions": [*PRECISIONS]},
+    "models": {"resnet18": {"precisions": ["int4"]}},
     "sensitivity": {"precisions": []},
     "limits": {"memory_mb": 2000},
 }
@@ -124,6 +125,7 @@ def test_an_experiment_is_two_jobs_which_succeed_whatever_tvm_refuses(swept):
         for model in MODELS
         for engine in ENGINES
         for precision in PRECISIONS
+        if (model, precision) != ("resnet18", "int8")
     ]
     assert {job.state for job in swept.jobs()} == {"COMPLETED"}
     assert Counter(job.comment for job in swept.jobs()) == Counter(
@@ -153,7 +155,7 @@ def test_a_benchmark_tells_where_it_was_taken(swept):
 
 def test_nothing_else_runs_on_a_node_during_a_benchmark(swept):
     times = [[datetime.fromisoformat(m[t]) for t in ("start", "end")] for m in latencies(swept)]
-    assert len(times) == 10
+    assert len(times) == 8
     assert all(one_end < other_start for (_, one_end), (other_start, _) in pairwise(sorted(times)))
     for one, other in combinations(swept.jobs(), 2):
         if "rule_benchmark" in one.comment + other.comment:
