@@ -23,6 +23,8 @@ def markdown(summary: pd.DataFrame) -> str:
     """Return the report on a summary (`tables.collect`) as Markdown."""
     parts = ["# bitsweep: what became of every bit width", _verdict(summary)]
     parts += [f"**Warning:** {sentence}." for sentence in warnings(summary)]
+    if told := answers(summary):
+        parts += ["## The answer", "\n".join(f"- {answer}." for answer in told)]
     for model, of_model in summary.groupby("model", sort=False):
         parts += [f"## {model}", _about(of_model)]
         for (engine, target), group in of_model.groupby(["engine", "target"], sort=False):
@@ -49,7 +51,18 @@ def terminal(summary: pd.DataFrame) -> str:
     align = ["left", "left", *["right"] * 7]
     table = tabulate(rows, "keys", "simple", colalign=align, disable_numparse=True)
     told = [_POINTS] if summary["accuracy_difference"].notna().any() else []
-    return "\n\n".join([table, *told, *surroundings(summary)])
+    found = "\n".join(answers(summary))
+    return "\n\n".join(filter(None, [table, *told, *surroundings(summary), found]))
+
+
+def answers(summary: pd.DataFrame) -> list[str]:
+    """Return the sentence that each search ends with, and which search it is."""
+    searches = summary.dropna(subset=["answer"])
+    several = searches["target"].nunique() > 1
+    return [
+        f"{row['answer']} ({row['target'] + '/' if several else ''}{row['precision']})"
+        for _, row in searches.iterrows()
+    ]
 
 
 def surroundings(rows: pd.DataFrame) -> list[str]:

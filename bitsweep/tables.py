@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from bitsweep import pairs
+from bitsweep.answer.sentence import sentence
 from bitsweep.artifact import replacing
 from bitsweep.errors import UserError
 from bitsweep.inspection import GROUPS, LLVM_TYPES
@@ -96,6 +97,7 @@ _COLUMNS: dict[str, str] = {
     **{f"llvm_{dtype}": "Int64" for dtype in LLVM_TYPES},
     "instructions": "Int64",
     **{f"{group}_instructions": "Int64" for group in GROUPS},
+    "answer": "string",
     "peak_rss_bytes": "Int64",
     **{f"{stage}_state": "string" for stage in STAGES},
     **{f"{stage}_seconds": "Float64" for stage in STAGES},
@@ -117,7 +119,8 @@ def collect(
     error; benchmark, evaluate and inspect do not depend on each other, so what a second of them
     failed with is in `other_failures` (JSON) and `failures` tells it. A figure that a failed stage
     would have left is missing (NA), and so is a figure that is not a number; latencies are in ms,
-    accuracies and agreements fractions, counts of LLVM types and instructions as in the module.
+    accuracies and agreements fractions, counts of LLVM types and instructions as in the module; a
+    search has its `answer`, a sentence.
     Raises `UserError` when an outcome or an artifact is not what its stage left.
     """
     rows = [
@@ -283,6 +286,10 @@ def _row(experiment: Experiment, results: Path, stages: Collection[str]) -> dict
     for artifact in outcomes["export"].artifacts:
         if Path(artifact.path).name == "module.so":
             row["module_size_bytes"] = artifact.size_bytes
+    if searched := outcomes.get("search"):
+        found = searched.state == "ok"
+        report = _payload(searched, own / "search_report.json") if found else None
+        row["answer"] = sentence(row, report)
     return row
 
 

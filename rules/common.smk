@@ -286,6 +286,7 @@ def experiment_outcomes(wildcards):
             MODEL + "model.json",
             *(f"{FOLDERS.get(stage, EXPERIMENT)}{stage}.json" for stage in stages),
             *(EXPERIMENT + name for name in left),
+            *[EXPERIMENT + "search_report.json"] * ("search" in stages),
         )
     ]
     return list(dict.fromkeys(paths))

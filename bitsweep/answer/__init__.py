@@ -1,0 +1,1 @@
+"""The answer: what the searches for bits came to, as a sentence, and as tables to be drawn."""
