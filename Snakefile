@@ -47,6 +47,7 @@ include: "rules/plots.smk"
 include: "rules/sensitivity.smk"
 include: "rules/costs.smk"
 include: "rules/time_layers.smk"
+include: "rules/frontier_table.smk"
 include: "rules/check.smk"
 
 
@@ -57,6 +58,7 @@ localrules:
     aggregate,
     plots,
     sensitivity_table,
+    frontier_table,
     check,
 
 

@@ -10,9 +10,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bitsweep.artifact import replacing
-from bitsweep.plots import accuracy, dtypes, latency, outcomes, sensitivity, size
+from bitsweep.plots import (
+    accuracy,
+    allocation,
+    dtypes,
+    frontier,
+    latency,
+    outcomes,
+    sensitivity,
+    size,
+)
 
-__all__ = ["PLOTS", "save", "sensitivity", "write"]
+__all__ = ["PLOTS", "allocation", "frontier", "save", "sensitivity", "write"]
 
 PLOTS = {
     "latency": latency.draw,

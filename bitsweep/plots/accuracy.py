@@ -1,8 +1,4 @@
-"""Accuracy against bits: what each bit width costs, in every engine that has it.
-
-Errors of a few in a hundred are what differs, so accuracy is on a scale of the square root of the
-error: on it, an interval near 100% is about as long whatever the accuracy.
-"""
+"""Accuracy against bits: what each bit width costs, in every engine that has it."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -28,7 +24,6 @@ _HEIGHT_INCHES, _DIFFERENCE_INCHES = 3.4, 1.6
 _APART = 0.21  # of an engine's marker from the middle of a slot with two
 _STRIP = 0.31  # the part of the axes, at the bottom, for what failed
 _BAND = "#dfe8ee"
-_PERCENT_TICKS = (0, 50, 80, 90, 95, 98, 100)
 _POINT_TICKS = (-50, -10, -3, -1, 0, 1, 3, 10, 50)
 
 Slot = tuple[int, int, str]  # bits of weights, of activations, the precision's name
@@ -106,8 +101,7 @@ def _draw_panel(ax: Axes, panel: Panel, colours: Mapping[str, object]) -> None:
     slots = _slots(panel)
     low, high = _limits(panel, measure)
     if measure is _ACCURACY:
-        ax.set_yscale("function", functions=(_by_error, _by_error_back))
-        ax.set_yticks(_PERCENT_TICKS)
+        style.percent_scale(ax)
     bottom = _below(ax, low, high)
     ax.set_title(panel.title, pad=16)
     ax.set_xlim(-0.5, len(slots) - 0.5)
@@ -165,15 +159,6 @@ def _draw_differences(ax: Axes, panel: Panel, colours: Mapping[str, object]) -> 
         unchanged = difference_interval(0, 0, images.iloc[0])
         ax.axhspan(*(100 * end for end in unchanged), color=_BAND, zorder=0)
     ax.set_ylabel("difference\n(points)")
-
-
-def _by_error(percent):
-    """Place a percentage by the square root of its distance from 100."""
-    return np.sign(np.subtract(percent, 100)) * np.sqrt(np.abs(np.subtract(percent, 100)))
-
-
-def _by_error_back(place):
-    return 100 + np.sign(place) * np.square(place)
 
 
 def _below(ax: Axes, low: float, high: float) -> float:

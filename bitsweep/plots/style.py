@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib.artist import Artist
@@ -20,6 +21,7 @@ _DPI = 200
 _COLUMNS = ((56, "right"), (66, "left"))  # beside the axes: points from them, alignment
 _SLOT_INCHES = 0.26  # height of one precision of one engine
 _GAP = 0.25  # between precisions, in slots
+_PERCENT_TICKS = (0, 50, 80, 90, 95, 98, 100)
 _RC = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -42,15 +44,15 @@ _RC = {
     "ytick.labelsize": 8,
     "svg.fonttype": "none",
 }
-Drawn = TypeVar("Drawn", bound=Callable[[pd.DataFrame], Figure])
+Drawn = TypeVar("Drawn", bound=Callable[..., Figure])
 
 
 def styled(draw: Drawn) -> Drawn:
     """Draw in the house style, leaving Matplotlib's own settings as they were."""
 
-    def styled_draw(summary: pd.DataFrame) -> Figure:
+    def styled_draw(*tables: pd.DataFrame) -> Figure:
         with matplotlib.rc_context({**seaborn.axes_style("ticks"), **_RC}):
-            return draw(summary)
+            return draw(*tables)
 
     styled_draw.__doc__ = draw.__doc__
     return styled_draw
@@ -245,6 +247,24 @@ def legend(
 def line_entry(label: str) -> Line2D:
     """Return the legend's entry for a dashed reference line."""
     return Line2D([], [], color=GREY, linestyle=(0, (4, 2)), linewidth=1, label=label)
+
+
+def percent_scale(ax: Axes) -> None:
+    """Scale percentages by the square root of their distance from 100.
+
+    Errors of a few in a hundred are what differs, and on this scale an interval near 100% is about
+    as long whatever the percentage.
+    """
+    ax.set_yscale("function", functions=(_by_error, _by_error_back))
+    ax.set_yticks(_PERCENT_TICKS)
+
+
+def _by_error(percent):
+    return np.sign(np.subtract(percent, 100)) * np.sqrt(np.abs(np.subtract(percent, 100)))
+
+
+def _by_error_back(place):
+    return 100 + np.sign(place) * np.square(place)
 
 
 def reference(ax: Axes, x: float, colour: object = GREY) -> None:
