@@ -61,6 +61,7 @@ class QConfig:
             activation_bits=input_bits,
             first_layer_bits=None,
             last_layer_bits=None,
+            layer_bits={},
         )
 
     def __post_init__(self):

@@ -16,6 +16,7 @@ from bitsweep.search.plans import Judge, Network, Plan
 from bitsweep.search.reweighting import reweighted
 
 _STEPS = 5
+_NORMAL_95 = 1.96
 _CLOSE = 1.02  # budgets nearer to each other than this are not worth a trial between them
 _QUANTITIES = {"bytes": "bytes", "latency": "latency_ms"}
 
@@ -59,9 +60,9 @@ class Search:
         """Return the tried plans that are within so many points of the float network.
 
         A few hundred images let one plan pass by luck, and of many that are tried some do. So what
-        counts too is the drop that plans of about as large an error have, and one standard error of
-        it (Breiman et al. 1984, section 3.4.3), unless that leaves none. Drops and changed answers
-        are taken to grow with the error (isotonic regression), and no drop to be less than zero.
+        plans of about as large an error drop has to be within the tolerance too, with its 95 %
+        interval, unless that leaves none. Drops and changed answers are taken to grow with the
+        error (isotonic regression), and no drop to be less than zero.
         """
         plans = sorted(self.tried, key=lambda plan: plan.error)
         if not plans:
@@ -69,10 +70,10 @@ class Search:
         drops = np.array([self.drop(plan) for plan in plans])
         usual = isotonic_regression(np.maximum(drops, 0)).x
         changed = isotonic_regression([1 - plan.top1_agreement for plan in plans]).x
-        # Of paired answers, those that differ decide (McNemar 1947).
-        error = 100 * np.sqrt(changed / self.images)
+        # The variance of a difference of paired answers is the share that differs, at most.
+        beyond = _NORMAL_95 * 100 * np.sqrt(changed / self.images)
         passing = drops <= tolerance
-        sure = passing & (usual + error <= tolerance + 1e-9)
+        sure = passing & (usual + beyond <= tolerance + 1e-9)
         kept = sure if sure.any() else passing
         return [plan for plan, keep in zip(plans, kept, strict=True) if keep]
 

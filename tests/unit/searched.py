@@ -64,7 +64,7 @@ def leave(
         own, place = experiment(precision, model), folder / precision
         reference = 0.98 if labelled else None
         known = [network.timed(plan) for plan in plans]
-        search = Search(network, judge, reference, known)
+        search = Search(network, judge, IMAGES, reference, known)
         try:
             chosen = search.run(goal)
         except NoPlan as error:

@@ -118,8 +118,8 @@ def test_a_plan_that_passes_by_luck_does_not_hold(network):
     ]
     found = Search(network, None, 240, 1.0, plans)
     assert [plan.bytes for plan in found.holding(0.5)] == [9, 8]
-    # With four times the images, what is seen is surer.
-    assert [plan.bytes for plan in Search(network, None, 960, 1.0, plans).holding(0.5)] == [
+    # With many more images, what is seen is surer.
+    assert [plan.bytes for plan in Search(network, None, 9600, 1.0, plans).holding(0.5)] == [
         9,
         8,
         7,
