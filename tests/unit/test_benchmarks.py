@@ -36,6 +36,14 @@ SMALLEST = {
         ["squeezenet1_1", "w8a8", "1"],
         [r"squeezenet1_1 w8a8, 1 images: <> s, <> MiB", r"'integer_macs': <>"],
     ),
+    "search": (
+        ["digits", "2", "20"],
+        [
+            r"costs: <> s, <> s of CPU\nfrontier: <> s, .*\nfloat32: selection <> %, test <> %\n",
+            r"\nmixed 2.5 +[\d,]+ +<> +<> +<>% +<>%\nuniform 2.5 +[\d,]+ .*\nof 20 random plans 0 ",
+            r"\nsearch: .*\nfewest bytes +[\d,]+ .*\nuniform +[\d,]+ ",
+        ],
+    ),
     "scale": (["1"], [r"\n +1 +8 +59 \| +<> +<> +<> \| +<> \| +<> +<>\n"]),
 }
 
