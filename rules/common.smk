@@ -1,3 +1,4 @@
+import os
 import re
 import sys
 from pathlib import Path
@@ -68,6 +69,9 @@ ENGINE_REQUIREMENTS = {
     },
     "relax": {"environment": "requirements/relax.txt"},
 }
+
+# PyTorch's threads in all jobs: those that wait take no core from the jobs beside them.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # What one TVM process may use, and what its job needs beside it.
 LIMIT_SECONDS = CONFIG.limits.seconds

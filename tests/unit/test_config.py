@@ -418,11 +418,11 @@ MISTAKES = {
     ),
     "expectation of nothing": (
         lambda raw: raw["expect"].append({"precision": "int5", "outcome": "ok"}),
-        ["expect.4.precision", "'int5'"],
+        ["expect.3.precision", "'int5'"],
     ),
     "expectation of no stage": (
         lambda raw: raw["expect"].append({"outcome": "failed@compiling"}),
-        ["expect.4.outcome = 'failed@compiling'", "import|calibrate|quantize"],
+        ["expect.3.outcome = 'failed@compiling'", "import|calibrate|quantize"],
     ),
     "true for a number": (
         lambda raw: raw["benchmark"].update(runs=True),
