@@ -14,7 +14,9 @@ from bitsweep.engines import ENGINES
 
 ROOT = Path(__file__).parents[2]
 RULES = re.findall(r'code_of\("(\w+)"\)', "".join(p.read_text() for p in ROOT.glob("rules/*.smk")))
-COMPILED = ["import", "calibrate", "quantize", "compile", "sensitivity", "costs", "time_layers"]
+SEARCHED = ["costs", "frontier", "search"]
+COMPILED = ["import", "calibrate", "quantize", "compile", "sensitivity", "time_layers", *SEARCHED]
+DRAWN = ["plots", "sensitivity_table", "frontier_table"]
 CODE = "_EDITED = 1\n"
 
 
@@ -66,28 +68,35 @@ def test_every_rule_that_leaves_results_has_one():
         ("relax/kernels/conv2d_integer", in_engine("relax", COMPILED)),
         (
             "relax/transform/round_weights",
-            in_engine("relax", ["quantize", "sensitivity", "costs", "time_layers"]),
+            in_engine("relax", ["quantize", "sensitivity", "time_layers", *SEARCHED]),
         ),
         ("relax/layerwise", in_engine("relax", ["sensitivity", "costs"])),
+        ("relax/trial", in_engine("relax", ["frontier", "search"])),
+        ("search/repair", {"search relax"}),
         ("engines/relay/tensors", in_engine("relay", ["calibrate", "quantize"])),
         ("engines/relay/compile", in_engine("relay", ["compile"])),
         ("engines/linking", {"export relay", "export relax", "time_layers relax"}),
         (
             "metrics",
-            {"evaluate relay", "evaluate relax", "sensitivity relax", "costs relax"},
+            {
+                *("evaluate relay", "evaluate relax", "sensitivity relax", "frontier_table"),
+                *in_engine("relax", SEARCHED),
+            },
         ),
         (
             "proportions",
             {
-                *("evaluate relay", "evaluate relax", "sensitivity relax", "costs relax"),
-                *("aggregate", "plots", "sensitivity_table"),  # which tell what PyTorch's may be
+                *("evaluate relay", "evaluate relax", "sensitivity relax"),
+                *in_engine("relax", SEARCHED),
+                *("aggregate", *DRAWN),  # which tell what PyTorch's may be
             },
         ),
-        ("pairs", {"aggregate", "plots", "sensitivity_table"}),
-        ("inspection", {"inspect", "aggregate", "plots", "sensitivity_table"}),
+        ("pairs", {"aggregate", *DRAWN}),
+        ("inspection", {"inspect", "aggregate", *DRAWN}),
         ("digits", {"train", "trace"}),
         ("training", {"train"}),
-        ("plots/latency", {"plots", "sensitivity_table"}),
+        ("plots/latency", {*DRAWN}),
+        ("answer/plans", {"frontier_table"}),
         ("summary", {"aggregate"}),
         *((name, set()) for name in ("config", "progress", "script", "storage", "rule_stage")),
         ("engines/install", set()),
