@@ -3,7 +3,7 @@
     python benchmarks/search.py [MODEL [EPOCHS [PLANS]]]
 
 Trains a model of config/config.yaml (digits) for so many epochs (the config's) and prints the
-seconds of each part of a search; for the bytes of all layers at 3 bits, at 2, and for what lies in
+seconds of each part of a search; for the bytes of all layers at 4 bits, at 2, and for what lies in
 the middle the loss on the selection images and the accuracy on the test images of the best mixed
 plan and of the best uniform one; how many of so many random plans (10,000) within these bytes have
 less predicted error than the integer program's; and the same two figures of the plan of the fewest
@@ -92,7 +92,7 @@ def main(model: str = "digits", epochs: str = "", plans: str = "10_000") -> None
         )
 
     uniform = {plan.uniform: plan for plan in tried if plan.uniform}
-    budgets = {3: uniform[3].bytes, 2.5: (uniform[3].bytes + uniform[2].bytes) // 2}
+    budgets = {4: uniform[4].bytes, 3: (uniform[4].bytes + uniform[2].bytes) // 2}
     for bits, budget in (budgets | {2: uniform[2].bytes}).items():
         wanted = {**FEWEST, "minimise": "error", "tolerance": None, "bytes": budget}
         search = Search(layers, trial.judge, len(images.selection), reference, list(tried))

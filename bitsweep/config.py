@@ -485,9 +485,9 @@ class Search(_Section):
     `images` of the selection images. `settings` are a precision's in Relax, but its bits.
     """
 
-    weight_bits: Widths = (8, 4, 3, 2, 1)
+    weight_bits: Widths = (8, 4, 2, 1)  # 3 bits are packed into 4
     input_bits: Widths = (8,)
-    images: Count = 128
+    images: Count = 32
     settings: Annotated[Relax, BeforeValidator(_without_bits)] = Relax()
 
     @field_serializer("settings")

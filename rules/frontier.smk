@@ -23,6 +23,7 @@ rule frontier:
         LOGS + "{model}/{engine}/{target}/frontier.tsv"
     wildcard_constraints:
         engine="relax",
+    priority: 1  # much follows, and it takes long
     threads: 1
     resources:
         mem_mb=growing(JOB_MB),

@@ -21,6 +21,7 @@ rule search:
         LOGS + "{model}/{engine}/{target}/{precision}/search.tsv"
     wildcard_constraints:
         engine="relax",
+    priority: 1  # much follows, and it takes long
     threads: 1
     resources:
         mem_mb=growing(JOB_MB),

@@ -14,6 +14,7 @@ rule train:
             name for name, model in CONFIG.models.items() if model.train is not None
         )
         or "(?!)",
+    priority: 1  # much follows, and it takes long
     threads: 2
     resources:
         mem_mb=growing(8000),

@@ -40,7 +40,7 @@ SMALLEST = {
         ["digits", "2", "20"],
         [
             r"costs: <> s, <> s of CPU\nfrontier: <> s, .*\nfloat32: selection <> %, test <> %\n",
-            r"\nmixed 2.5 +[\d,]+ +<> +<> +<>% +<>%\nuniform 2.5 +[\d,]+ .*\nof 20 random plans 0 ",
+            r"\nmixed 3 +[\d,]+ +<> +<> +<>% +<>%\nuniform 3 +[\d,]+ .*\nof 20 random plans 0 ",
             r"\nsearch: .*\nfewest bytes +[\d,]+ .*\nuniform +[\d,]+ ",
         ],
     ),
