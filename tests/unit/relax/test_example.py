@@ -1,9 +1,11 @@
-"""The example of docs/quantizer.md, as a user would run it."""
+"""The examples of docs/quantizer.md, as a user would run them."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from bitsweep.relax import plan
 
 ROOT = Path(__file__).parents[3]
 
@@ -18,10 +20,10 @@ print("noise", np.square(noise).mean() / np.square(ours).mean())
 
 def test_example(tmp_path):
     """It runs, all of it in integers, and TVM's own pipeline makes the same of the module."""
-    (code,) = re.findall(
+    code, planned = re.findall(
         r"```python\n(.*?)```", (ROOT / "docs/quantizer.md").read_text(), re.DOTALL
     )
-    (tmp_path / "example.py").write_text(code + COMPARE)
+    (tmp_path / "example.py").write_text(code + COMPARE + planned)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "example.py"],
         cwd=tmp_path,
@@ -35,3 +37,4 @@ def test_example(tmp_path):
     assert eval(coverage)["integer_macs"] == eval(coverage)["macs"] > 0
     assert float(noise.removeprefix("noise ")) < 0.05
     assert (tmp_path / "network.so").stat().st_size > 0
+    assert plan.read(tmp_path / "plan.json") == {"conv1": (8, 8), "fc": (2, 6)}
