@@ -422,7 +422,7 @@ MISTAKES = {
     ),
     "expectation of no stage": (
         lambda raw: raw["expect"].append({"outcome": "failed@compiling"}),
-        ["expect.3.outcome = 'failed@compiling'", "import|calibrate|quantize"],
+        ["expect.3.outcome = 'failed@compiling'", "import|calibrate|costs"],
     ),
     "true for a number": (
         lambda raw: raw["benchmark"].update(runs=True),
@@ -542,7 +542,7 @@ def test_a_mistake_is_named_in_one_line(mistake):
 def test_what_a_search_looks_at_is_settled_and_safe_in_json():
     search = config.load(edited(lambda raw: raw.update(search={"weight_bits": [2, 8]}))).search
     told = search.model_dump(mode="json")
-    assert (told["weight_bits"], told["input_bits"], told["images"]) == ([2, 8], [8], 128)
+    assert (told["weight_bits"], told["input_bits"], told["images"]) == ([2, 8], [8], 32)
     assert QConfig(**{**told["settings"], "skip_layers": ()}) == QConfig()
     assert json.loads(json.dumps(told)) == told
 
