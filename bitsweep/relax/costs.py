@@ -8,7 +8,7 @@ from tvm import relax
 
 from bitsweep import metrics
 from bitsweep.relax import graph, op
-from bitsweep.relax.accounting import layer_bytes, layer_macs
+from bitsweep.relax.accounting import layer_bytes, layer_macs, layer_weights
 from bitsweep.relax.config import QConfig
 from bitsweep.relax.evaluator import Evaluator
 from bitsweep.relax.layerwise import Network
@@ -104,7 +104,7 @@ def layer_costs(
             rows.append(
                 {
                     "layer": name,
-                    "weights": int(np.prod(op.shape_of(call.args[1]))),
+                    "weights": layer_weights(call),
                     "macs": layer_macs(call),
                     "bytes_float32": float_bytes[name],
                     "candidates": sorted(candidates, key=_bits, reverse=True),

@@ -8,7 +8,7 @@ from tvm import relax
 
 from bitsweep import metrics
 from bitsweep.relax import graph, op
-from bitsweep.relax.accounting import layer_macs
+from bitsweep.relax.accounting import layer_macs, layer_weights
 from bitsweep.relax.config import QConfig
 from bitsweep.relax.evaluator import Evaluator
 from bitsweep.relax.machine import host
@@ -136,7 +136,7 @@ def _row(call, mark, before, after, found) -> dict:
         "weight_bits": int(call.attrs["weight_bits"]),
         "input_bits": int(mark.attrs["bits"]),
         "macs": layer_macs(call),
-        "weights": int(np.prod(op.shape_of(call.args[1]))),
+        "weights": layer_weights(call),
         "sqnr_db": metrics.sqnr_db(np.concatenate(after), np.concatenate(before)),
         "output_sqnr_db": found["sqnr_db"],
         "top1_accuracy": found["top1_accuracy"],

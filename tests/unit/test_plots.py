@@ -13,6 +13,7 @@ from bitsweep.outcome import Failure
 from bitsweep.plots import style
 from bitsweep.proportions import wilson_interval
 from tests.unit import synthetic
+from tests.unit.figures import assert_texts_within
 
 pytestmark = pytest.mark.filterwarnings("error")
 LONG = Failure(
@@ -83,7 +84,7 @@ def test_no_text_leaves_the_figure(draw, tmp_path):
     names = ["resnet50", "digits", "mobilenet_v3_large", "convnext_tiny"]
     failing = {**synthetic.TYPICAL, "int1": [("evaluate", LONG), ("inspect", LONG)]}
     summary = synthetic.summarise(tmp_path, synthetic.sweep(names, ["relay", "relax"]), failing)
-    _assert_texts_within(draw(summary))
+    assert_texts_within(draw(summary))
 
 
 def test_no_text_leaves_the_figure_with_the_names_of_several_cpus(tmp_path):
@@ -91,19 +92,7 @@ def test_no_text_leaves_the_figure_with_the_names_of_several_cpus(tmp_path):
     for index, model in enumerate(("8481C CPU @ 2.70GHz", "8259CL CPU @ 2.50GHz")):
         summary.loc[index, "cpu_model"] = f"Intel(R) Xeon(R) Platinum {model}"
     summary.loc[0, "disturbed"] = True
-    _assert_texts_within(plots.PLOTS["latency"](summary))
-
-
-def _assert_texts_within(figure):
-    figure.draw_without_rendering()
-    width, height = figure.canvas.get_width_height()
-    # A tick's label is not drawn beyond the limits of its axis.
-    labels = [[*ax.get_xticklabels(), *ax.get_yticklabels()] for ax in figure.axes]
-    for text in set(figure.findobj(Text)).difference(*labels):
-        if text.get_text() and text.get_visible():
-            box = text.get_window_extent()
-            assert box.x0 >= -1 and box.x1 <= width + 1, text.get_text()
-            assert box.y0 >= -1 and box.y1 <= height + 1, text.get_text()
+    assert_texts_within(plots.PLOTS["latency"](summary))
 
 
 def test_the_failing_cell_carries_the_reason(tmp_path):

@@ -7,6 +7,7 @@ from bitsweep import plots
 from bitsweep.answer import layers, plans
 from bitsweep.outcome import Failure
 from tests.unit import searched
+from tests.unit.figures import assert_texts_within
 
 pytestmark = pytest.mark.filterwarnings("error")
 FEWEST = {"fewest_bits": searched.GOALS["fewest_bits"]}
@@ -213,11 +214,4 @@ def test_no_text_leaves_the_figure(tmp_path, plot, layers):
     figure = getattr(
         Left(tmp_path, searched.leave(tmp_path, "digits", layers=layers, timed=True)), plot
     )()
-    figure.draw_without_rendering()
-    width, height = figure.canvas.get_width_height()
-    labels = [[*ax.get_xticklabels(), *ax.get_yticklabels()] for ax in figure.axes]
-    for text in set(figure.findobj(Text)).difference(*labels):
-        if text.get_text() and text.get_visible():
-            box = text.get_window_extent()
-            assert box.x0 >= -1 and box.x1 <= width + 1, text.get_text()
-            assert box.y0 >= -1 and box.y1 <= height + 1, text.get_text()
+    assert_texts_within(figure)

@@ -12,6 +12,7 @@ from bitsweep.errors import UserError
 from bitsweep.outcome import Experiment, Failure, Outcome, describe
 from bitsweep.plots.sensitivity import draw
 from tests.unit import synthetic
+from tests.unit.figures import assert_texts_within
 
 
 def experiment(model="digits", precision="w2a8", target="cpu"):
@@ -114,11 +115,4 @@ def test_every_layer_and_every_failure_is_shown(tmp_path):
     assert {f"conv2d_{index}" for index in range(54)} <= set(texts)
     assert "✕  w4a8 failed@sensitivity" in texts
     assert "✕  w2a8 failed@import" in texts
-    width, height = figure.canvas.get_width_height()
-    # A tick's label is not drawn beyond the limits of its axis.
-    labels = [[*ax.get_xticklabels(), *ax.get_yticklabels()] for ax in figure.axes]
-    for text in set(figure.findobj(Text)).difference(*labels):
-        if text.get_text() and text.get_visible():
-            box = text.get_window_extent()
-            assert box.x0 >= -1 and box.x1 <= width + 1, text.get_text()
-            assert box.y0 >= -1 and box.y1 <= height + 1, text.get_text()
+    assert_texts_within(figure)
