@@ -35,10 +35,11 @@ def _layer_bits(plan) -> dict[str, tuple[int, int]]:
     if not isinstance(plan["layers"], dict):
         raise ValueError(f"its layers = {plan['layers']!r}: bits by layer name are wanted")
     for name, bits in plan["layers"].items():
-        _require_keys(f"its layers.{name}", bits, _KEYS)
+        layer = f"its layers.{name if name.isprintable() else repr(name)}"
+        _require_keys(layer, bits, _KEYS)
         for key in _KEYS:
             if type(bits[key]) is not int or bits[key] not in BITS:
-                raise ValueError(f"its layers.{name}.{key} = {bits[key]!r}: allowed are 1 to 8")
+                raise ValueError(f"{layer}.{key} = {bits[key]!r}: allowed are 1 to 8")
     return {name: tuple(bits[key] for key in _KEYS) for name, bits in plan["layers"].items()}
 
 

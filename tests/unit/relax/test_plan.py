@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bitsweep.relax import plan
@@ -41,6 +41,7 @@ LAYER = st.fixed_dictionaries(
 )
 
 
+@example({"layers": {"a\nb": 0}})
 @given(nearly(st.fixed_dictionaries({"layers": nearly(st.dictionaries(st.text(), nearly(LAYER)))})))
 def test_what_the_schema_allows_is_what_is_read(tmp_path_factory, contents):
     path = written(tmp_path_factory.mktemp("plan"), contents)
