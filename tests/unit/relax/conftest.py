@@ -6,7 +6,7 @@ import pytest
 
 from bitsweep import digits, training
 from bitsweep.config import Model
-from bitsweep.relax import PRESETS
+from bitsweep.relax import PRESETS, observe
 from bitsweep.relax.machine import host
 from bitsweep.relax.quantizer import simulate
 from bitsweep.relax.transform.pack import pack
@@ -56,7 +56,8 @@ def imported(trained, split):
 def simulated(imported, split, target):
     """The network rounded as the preset of a name says, still in floats."""
     images = split["train"][:64]
-    return functools.cache(lambda preset: simulate(imported, PRESETS[preset], images, target))
+    seen = observe(imported, images, target)
+    return functools.cache(lambda preset: simulate(imported, PRESETS[preset], images, target, seen))
 
 
 @pytest.fixture(scope="session")
