@@ -25,6 +25,14 @@ STAGES = (
     "evaluate",
     "inspect",
 )
+KEYS = ("model", "engine", "target", "precision")
+DEPENDS_ON = {
+    "trace": KEYS[:1],
+    **dict.fromkeys(("import", "calibrate"), KEYS[:2]),
+    **dict.fromkeys(("costs", "time_layers", "frontier"), KEYS[:3]),
+    **dict.fromkeys(("search", *STAGES[STAGES.index("quantize") :]), KEYS),
+}
+"""What a stage depends on of its experiment; its folder is called by these."""
 
 
 class _Record(BaseModel):
@@ -40,7 +48,7 @@ class Experiment(_Record):
     precision: str | None = None
 
     def __str__(self) -> str:
-        return "/".join(filter(None, (self.model, self.engine, self.target, self.precision)))
+        return "/".join(key for name in KEYS if (key := getattr(self, name)))
 
 
 class Artifact(_Record):

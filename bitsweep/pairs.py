@@ -27,6 +27,17 @@ def difference_interval(gained: int, lost: int, count: int) -> tuple[float, floa
     return _lowest(gained, lost, count), -_lowest(lost, gained, count)
 
 
+def difference(gained: int, lost: int, count: int) -> dict[str, float]:
+    """Return `accuracy_difference`, its interval's ends `_low` and `_high`, and McNemar's `_p`."""
+    low, high = difference_interval(gained, lost, count)
+    return {
+        "accuracy_difference": (gained - lost) / count,
+        "accuracy_difference_low": low,
+        "accuracy_difference_high": high,
+        "accuracy_difference_p": mcnemar_p(gained, lost),
+    }
+
+
 def mcnemar_p(gained: int, lost: int) -> float:
     """Return the two-sided p of McNemar's exact test that gains and losses are as likely."""
     return float(min(1.0, 2 * bdtr(min(gained, lost), gained + lost, 0.5)))

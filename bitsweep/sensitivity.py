@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from bitsweep import outcome
-from bitsweep.outcome import Experiment
-from bitsweep.tables import KEYS, check, experiment_name, place
+from bitsweep.outcome import KEYS, Experiment
+from bitsweep.tables import check, experiment_name, place
 
 STAGE = "sensitivity"
 

@@ -11,9 +11,7 @@ from bitsweep.answer.sentence import sentence
 from bitsweep.artifact import replacing
 from bitsweep.errors import UserError
 from bitsweep.inspection import GROUPS, LLVM_TYPES
-from bitsweep.outcome import STAGES, Experiment, Failure, Outcome, read, verify
-
-KEYS = ("model", "engine", "target", "precision")
+from bitsweep.outcome import DEPENDS_ON, KEYS, STAGES, Experiment, Failure, Outcome, read, verify
 
 _SIZES = ("ir", "params", "llvm_ir", "assembly", "objects")
 
@@ -247,14 +245,13 @@ def read_summary(path: Path | str) -> pd.DataFrame:
 
 
 def _row(experiment: Experiment, results: Path, stages: Collection[str]) -> dict[str, object]:
-    of_model = results / experiment.model
-    of_engine = of_model / experiment.engine
-    of_target = of_engine / experiment.target
-    own = of_target / experiment.precision
-    folders = {"trace": of_model, "import": of_engine, "calibrate": of_engine}
-    folders |= dict.fromkeys(("costs", "time_layers", "frontier"), of_target)
+    own = results / str(experiment)
     outcomes = {
-        stage: _outcome(folders.get(stage, own) / f"{stage}.json", stage)
+        stage: _outcome(
+            results.joinpath(*(getattr(experiment, key) for key in DEPENDS_ON[stage]))
+            / f"{stage}.json",
+            stage,
+        )
         for stage in STAGES
         if stage in stages
     }
@@ -273,7 +270,7 @@ def _row(experiment: Experiment, results: Path, stages: Collection[str]) -> dict
         row[f"{stage}_seconds"] = outcome.seconds if outcome.state != "skipped" else None
     row["peak_rss_bytes"] = max(outcome.peak_rss_bytes for outcome in outcomes.values())
     for stage, path, figures in (
-        ("trace", of_model / "model.json", _model),
+        ("trace", results / experiment.model / "model.json", _model),
         ("benchmark", own / "latency.json", _latency),
         ("evaluate", own / "quality.json", _quality),
         ("inspect", own / "code.json", _code),
@@ -340,13 +337,7 @@ def _quality(payload: dict) -> dict[str, object]:
     if figures["images_gained"] is None:
         return figures
     gained, lost, images = (figures[f"images{which}"] for which in ("_gained", "_lost", ""))
-    low, high = pairs.difference_interval(gained, lost, images)
-    return figures | {
-        "accuracy_difference": (gained - lost) / images,
-        "accuracy_difference_low": low,
-        "accuracy_difference_high": high,
-        "accuracy_difference_p": pairs.mcnemar_p(gained, lost),
-    }
+    return figures | pairs.difference(gained, lost, images)
 
 
 def _code(payload: dict) -> dict[str, object]:

@@ -10,7 +10,7 @@ from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
 from bitsweep.engines import TRACED_FORM, targets
 from bitsweep.errors import UserError
-from bitsweep.outcome import Experiment
+from bitsweep.outcome import DEPENDS_ON, Experiment
 from bitsweep.progress import Progress
 from bitsweep.storage import shortage, try_writing
 
@@ -54,10 +54,9 @@ ON_TARGET = "results/{model}/{engine}/{target}/"
 EXPERIMENT = "results/{model}/{engine}/{target}/{precision}/"
 FLOAT = EXPERIMENT.replace("{precision}", BASELINE)
 LOGS = "results/logs/"
-FOLDERS = {
-    "trace": MODEL,
-    **dict.fromkeys(("import", "calibrate"), IMPORTED),
-    **dict.fromkeys(("costs", "time_layers", "frontier"), ON_TARGET),
+OUTCOMES = {
+    stage: f"results/{''.join(f'{{{key}}}/' for key in keys)}{stage}.json"
+    for stage, keys in DEPENDS_ON.items()
 }
 ENGINE = ".engines/{engine}/engine.json"
 
@@ -234,10 +233,7 @@ def goal(wildcards):
 def outcomes_before(stage, wildcards):
     """The outcomes that a stage between import and compile depends on."""
     stages = CONFIG.stages(experiment_of(wildcards))
-    return [
-        f"{FOLDERS.get(earlier, EXPERIMENT)}{earlier}.json"
-        for earlier in stages[: stages.index(stage)]
-    ]
+    return [OUTCOMES[earlier] for earlier in stages[: stages.index(stage)]]
 
 
 def before_search(wildcards):
@@ -288,7 +284,7 @@ def experiment_outcomes(wildcards):
         for experiment, stages in zip(EXPERIMENTS, STAGES_OF, strict=True)
         for path in (
             MODEL + "model.json",
-            *(f"{FOLDERS.get(stage, EXPERIMENT)}{stage}.json" for stage in stages),
+            *(OUTCOMES[stage] for stage in stages),
             *(EXPERIMENT + name for name in left),
             *[EXPERIMENT + "search_report.json"] * ("search" in stages),
         )

@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from bitsweep.answer import left
-from bitsweep.outcome import Experiment
-from bitsweep.tables import KEYS
+from bitsweep.outcome import KEYS, Experiment
 
 COLUMNS: dict[str, str] = {
     **dict.fromkeys((*KEYS, "state", "failed_stage"), "string"),

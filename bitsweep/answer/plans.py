@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bitsweep import metrics
+from bitsweep import metrics, pairs
 from bitsweep.answer import left
 from bitsweep.outcome import Experiment
 from bitsweep.proportions import wilson_interval
@@ -29,7 +29,7 @@ COLUMNS: dict[str, str] = {
         for end in ("", "_low", "_high")
     },
     "reference_top1_accuracy": "Float64",
-    "accuracy_difference": "Float64",
+    **{f"accuracy_difference{end}": "Float64" for end in ("", "_low", "_high", "_p")},
     "chosen_by": "string",
 }
 _AS_RECORDED = (
@@ -51,7 +51,8 @@ def collect(searches: Iterable[Experiment], results: Path | str) -> pd.DataFrame
     `input_bits` are there where all layers have the same. `bytes` are the layers' as packed,
     errors and losses in nats, `latency_ms` a sum over what was timed. Accuracy, agreement with
     float32 and the difference from float32's accuracy are fractions of the selection `images`, of
-    which `_low` and `_high` are Wilson's 95% interval. `chosen_by` names the precisions that chose
+    which `_low` and `_high` are 95% intervals, Wilson's and, of the difference, Tango's for pairs;
+    its `_p` is McNemar's. `chosen_by` names the precisions that chose
     the plan. Raises `UserError` for a file that is not what its stage left.
     """
     rows = []
@@ -113,8 +114,9 @@ def _row(record: Mapping, about: Mapping) -> dict[str, object]:
         if row[name] is not None:
             low, high = wilson_interval(row[name], about["images"])
             row |= {f"{name}_low": low, f"{name}_high": high}
-    if row["top1_accuracy"] is not None:
-        row["accuracy_difference"] = row["top1_accuracy"] - about["reference_top1_accuracy"]
+    if record["images_lost"] is not None:
+        gained, lost = record["images_gained"], record["images_lost"]
+        row |= pairs.difference(gained, lost, about["images"])
     return row
 
 

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from bitsweep.outcome import STAGES
+from bitsweep.outcome import KEYS, STAGES
 from bitsweep.plots import style
 from bitsweep.plots.style import Panel
-from bitsweep.tables import KEYS, check, failures, place
+from bitsweep.tables import check, failures, place
 
 Reasons = dict[tuple[str, ...], list[str]]  # a failure's lines by experiment and stage
 

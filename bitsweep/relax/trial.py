@@ -18,6 +18,8 @@ from bitsweep.relax.transform.calibrate import calibrate, finished, simulated
 from bitsweep.relax.transform.canonicalise import canonicalise
 from bitsweep.relax.transform.round_weights import round_weights
 
+_FIGURES = ("top1_accuracy", "top1_agreement", "images_gained", "images_lost")
+
 
 class Trial:
     """A network whose layers can be given other bits again and again, and be judged on images.
@@ -49,12 +51,13 @@ class Trial:
         self.annotated = annotate(self.canonical, config)
         self.evaluator = Evaluator(self.annotated, target or host())
 
-    def judge(self, layer_bits: Mapping[str, tuple[int, int]]) -> dict[str, float | None]:
+    def judge(self, layer_bits: Mapping[str, tuple[int, int]]) -> dict[str, float | int | None]:
         """Return what the network with these bits (of weights, of input) of its layers comes to.
 
         `error` is the mean KL divergence of its answers from the float network's, `loss` their
-        cross entropy, both in nats, `top1_accuracy` and `top1_agreement` fractions; loss and
-        accuracy are None without labels.
+        cross entropy, both in nats, `top1_accuracy` and `top1_agreement` fractions, `images_gained`
+        and `images_lost` as in `metrics.compare`. Without labels there are only error and
+        agreement, and None for the others.
         """
         outputs = self.answer(layer_bits)
         found = metrics.compare(outputs, self.answers, self.labels)
@@ -62,8 +65,7 @@ class Trial:
         return {
             "error": metrics.kl_divergence(outputs, self.answers),
             "loss": metrics.cross_entropy(outputs, self.labels) if labelled else None,
-            "top1_accuracy": found["top1_accuracy"],
-            "top1_agreement": found["top1_agreement"],
+            **{name: found[name] for name in _FIGURES},
         }
 
     def answer(self, layer_bits: Mapping[str, tuple[int, int]]) -> np.ndarray:

@@ -18,8 +18,9 @@ class Plan:
     `bytes`, `predicted_error` (nats) and `latency_ms` are sums over layers; the latency has what
     is no layer too, and is None where no times are known. `mean_weight_bits` is over all weights.
     `uniform` are the weights' bits where all layers have the same. Of the network really quantized,
-    on the selection images, are `error` (nats), `loss` (nats), `top1_accuracy` and
-    `top1_agreement`; loss and accuracy are None without labels.
+    on the selection images, are `error` (nats), `loss` (nats), `top1_accuracy`, `top1_agreement`,
+    and of how many images it alone is right (`images_gained`), or the float network alone
+    (`images_lost`). Without labels there are only error and agreement.
     """
 
     layer_bits: Mapping[str, Bits]
@@ -31,6 +32,8 @@ class Plan:
     loss: float | None
     top1_accuracy: float | None
     top1_agreement: float
+    images_gained: int | None
+    images_lost: int | None
     latency_ms: float | None = None
 
     @property

@@ -195,4 +195,6 @@ class _Judge:
             "loss": 0.1 + error if self.labelled else None,
             "top1_accuracy": share if self.labelled else None,
             "top1_agreement": math.exp(-error),
+            "images_gained": 0 if self.labelled else None,
+            "images_lost": round(IMAGES * (0.98 - share)) if self.labelled else None,
         }

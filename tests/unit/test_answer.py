@@ -9,6 +9,7 @@ import pytest
 from bitsweep import tables
 from bitsweep.answer import layers, plans
 from bitsweep.errors import UserError
+from bitsweep.pairs import difference_interval
 from bitsweep.proportions import wilson_interval
 from bitsweep.search.plans import Plan
 from bitsweep.summary import markdown, terminal
@@ -79,6 +80,9 @@ def test_accuracies_have_their_intervals_and_differences(tried):
         ends = wilson_interval(row[name], searched.IMAGES)
         assert (row[f"{name}_low"], row[f"{name}_high"]) == ends
     assert row["accuracy_difference"] == pytest.approx(row["top1_accuracy"] - 0.98)
+    lost = round(searched.IMAGES * (0.98 - row["top1_accuracy"]))
+    ends = difference_interval(0, lost, searched.IMAGES)
+    assert (row["accuracy_difference_low"], row["accuracy_difference_high"]) == ends
     unlabelled = tried[tried["model"] == "resnet50"]
     assert unlabelled[["top1_accuracy", "accuracy_difference", "loss"]].isna().all(axis=None)
     assert unlabelled["top1_agreement_low"].notna().all()

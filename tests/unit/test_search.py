@@ -44,6 +44,8 @@ class Truth:
             "loss": 0.1 + error if self.labelled else None,
             "top1_accuracy": share if self.labelled else None,
             "top1_agreement": math.exp(-error),
+            "images_gained": 0 if self.labelled else None,
+            "images_lost": round(self.images * (0.98 - share)) if self.labelled else None,
         }
 
 
@@ -103,6 +105,8 @@ def tried(bytes_, error, lost, gained=0, images=240):
         loss=error,
         top1_accuracy=1 - (lost - gained) / images,
         top1_agreement=1 - (lost + gained) / images,
+        images_gained=gained,
+        images_lost=lost,
     )
 
 

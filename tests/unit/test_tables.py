@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from bitsweep import pairs, tables
 from bitsweep.errors import UserError
-from bitsweep.outcome import STAGES, Failure
+from bitsweep.outcome import KEYS, STAGES, Failure
 from tests.unit import synthetic
 
 
@@ -25,7 +25,7 @@ def test_one_row_per_experiment_in_the_order_given(tmp_path):
     experiments = synthetic.sweep(precisions=["int2", "float32", "int8"])[::-1]
     summary = synthetic.summarise(tmp_path, experiments)
     given_keys = [tuple(experiment.model_dump().values()) for experiment in experiments]
-    assert list(summary[list(tables.KEYS)].itertuples(index=False, name=None)) == given_keys
+    assert list(summary[list(KEYS)].itertuples(index=False, name=None)) == given_keys
 
 
 def test_a_failed_row_says_which_part_failed(summary):

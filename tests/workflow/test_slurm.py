@@ -63,7 +63,7 @@ def again(swept, tmp_path):
 
 def summary(checkout):
     table = tables.read_summary(checkout.path("results/tables/summary.csv"))
-    return table.set_index(list(tables.KEYS))
+    return table.set_index(list(outcome.KEYS))
 
 
 def latencies(checkout):
