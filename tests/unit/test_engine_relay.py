@@ -300,6 +300,21 @@ def test_tvm_still_asks_how_it_was_built_for_each_dimension():
     assert _in_tvm(code) == "4"
 
 
+LAZY = """
+import sys
+from bitsweep.engines.relay import quantize
+loaded = [name for name in sys.modules if name.startswith("scipy.stats.")]
+from scipy import stats
+import scipy.stats
+assert stats is scipy.stats
+print(loaded, stats.entropy([1, 1], [1, 1]))
+"""
+
+
+def test_scipys_statistics_load_only_when_they_are_used():
+    assert _in_tvm(LAZY) == "[] 0.0"
+
+
 FOLDING = """
 import sys
 import numpy as np
