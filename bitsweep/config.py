@@ -415,7 +415,7 @@ class Benchmark(_Section):
     inputs: Annotated[Count, Field(le=1000)] = 20
     runs: Count = 30
     warmup: Annotated[int, Field(ge=0), _NUMBER] = 3
-    budget_seconds: Annotated[float, Field(gt=0), _NUMBER] = 30.0
+    budget_seconds: Annotated[float, Field(gt=0), _NUMBER] = 20.0
     seed: Seed = 0
 
 
