@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from bitsweep.search.allocation import Infeasible, Layers, allocate, total
 from bitsweep.search.plans import Judge, Network, Plan
@@ -17,6 +16,8 @@ from bitsweep.search.reweighting import reweighted
 
 _STEPS = 5
 _NORMAL_95 = 1.96
+_ALIKE = 1.5  # errors that differ by less than this factor
+_LEAST_NATS = 1e-9
 _CLOSE = 1.02  # budgets nearer to each other than this are not worth a trial between them
 _QUANTITIES = {"bytes": "bytes", "latency": "latency_ms"}
 
@@ -56,22 +57,31 @@ class Search:
             lost = self.reference_accuracy - plan.top1_accuracy
         return round(100 * lost, 9)  # a share of images, which no float holds exactly
 
+    def _lost(self, plan: Plan) -> float:
+        """Return which share of the images the float network alone has right."""
+        if plan.images_lost is None:
+            return 1 - plan.top1_agreement
+        return plan.images_lost / self.images
+
     def holding(self, tolerance: float) -> list[Plan]:
         """Return the tried plans that are within so many points of the float network.
 
         A few hundred images let one plan pass by luck, and of many that are tried some do. So what
         plans of about as large an error drop has to be within the tolerance too, with its 95 %
-        interval, unless that leaves none. Drops and changed answers are taken to grow with the
-        error (isotonic regression), and no drop to be less than zero.
+        interval, unless that leaves none. Gains are luck, which adds neither to accuracy nor to
+        doubt.
         """
         plans = sorted(self.tried, key=lambda plan: plan.error)
         if not plans:
             return []
+        error = np.log([max(plan.error, _LEAST_NATS) for plan in plans])
+        alike = np.abs(error[:, None] - error) <= np.log(_ALIKE)
+        alike = alike / alike.sum(axis=1, keepdims=True)
         drops = np.array([self.drop(plan) for plan in plans])
-        usual = isotonic_regression(np.maximum(drops, 0)).x
-        changed = isotonic_regression([1 - plan.top1_agreement for plan in plans]).x
+        usual = alike @ np.maximum(drops, 0)
+        lost = alike @ [self._lost(plan) for plan in plans]
         # The variance of a difference of paired answers is the share that differs, at most.
-        beyond = _NORMAL_95 * 100 * np.sqrt(changed / self.images)
+        beyond = _NORMAL_95 * 100 * np.sqrt(lost / self.images)
         passing = drops <= tolerance
         sure = passing & (usual + beyond <= tolerance + 1e-9)
         kept = sure if sure.any() else passing

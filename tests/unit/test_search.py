@@ -110,6 +110,16 @@ def tried(bytes_, error, lost, gained=0, images=240):
     )
 
 
+def test_images_that_are_gained_speak_for_no_plan_and_against_none(network):
+    plans = [tried(9, 0.001, 0), tried(8, 0.002, 0, gained=1), tried(7, 0.003, 0, gained=3)]
+    holding = Search(network, None, 240, 0.97, plans).holding(0.5)
+    assert [plan.bytes for plan in holding] == [9, 8, 7]
+    # As many gains as losses do not make up for them.
+    plans.append(tried(6, 0.02, 3, gained=3))
+    holding = Search(network, None, 240, 0.97, plans).holding(0.5)
+    assert [plan.bytes for plan in holding] == [9, 8, 7]
+
+
 def test_a_plan_that_passes_by_luck_does_not_hold(network):
     """Among plans of about its error that lose images; as those of the digits did."""
     plans = [
