@@ -82,7 +82,7 @@ node_is_idle() { [ "$(timeout 5 sinfo -h -p work -o %T 2>/dev/null)" = idle ]; }
 
 write_configuration() {
     local cpus memory host port ports=()
-    cpus=$(nproc)
+    cpus=$(env -u OMP_NUM_THREADS nproc)  # which else are as many as that says
     memory=$(awk '/^MemTotal/ {print int($2 / 1024) - 1024}' /proc/meminfo)
     host=$(hostname -s)
     for port in $(shuf -i 20000-30000 -n 20); do    # free is what refuses a connection
