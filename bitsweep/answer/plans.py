@@ -52,8 +52,8 @@ def collect(searches: Iterable[Experiment], results: Path | str) -> pd.DataFrame
     errors and losses in nats, `latency_ms` a sum over what was timed. Accuracy, agreement with
     float32 and the difference from float32's accuracy are fractions of the selection `images`, of
     which `_low` and `_high` are 95% intervals, Wilson's and, of the difference, Tango's for pairs;
-    its `_p` is McNemar's. `chosen_by` names the precisions that chose
-    the plan. Raises `UserError` for a file that is not what its stage left.
+    its `_p` is McNemar's. `chosen_by` names the precisions that chose the plan. Raises
+    `UserError` for a file that is not what its stage left.
     """
     rows = []
     for network, own in left.by_network(searches):
