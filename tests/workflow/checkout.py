@@ -24,7 +24,7 @@ DIGITS = {"sweep": {"models": ["digits"]}}
 PATIENCE_SECONDS = 300
 
 _NOT_SOURCES = shutil.ignore_patterns(
-    ".*", "__pycache__", "results", "report.html", "docs", "tests", "benchmarks"
+    ".*", "__pycache__", "results", "report.html", "docs", "benchmarks"
 )
 
 

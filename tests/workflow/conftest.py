@@ -41,7 +41,7 @@ def finished(sweep):
 @pytest.fixture
 def digits(finished, tmp_path):
     """A finished copy for one test to change, with the results of the digits only."""
-    return finished.copy(tmp_path / "bit sweep", without=("resnet18",))
+    return finished.copy(tmp_path / "bit sweep", without=("wide",))
 
 
 @pytest.fixture(scope="session")

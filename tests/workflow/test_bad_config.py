@@ -15,7 +15,7 @@ CASES = {
     ),
     "model": (
         {"sweep": {"models": ["resnet81"]}},
-        "sweep.models = 'resnet81' is unknown; allowed: digits, resnet18, resnet50",
+        "sweep.models = 'resnet81' is unknown; allowed: digits, wide, resnet50",
     ),
     "engine": ({"sweep": {"engines": ["relya"]}}, "sweep.engines = 'relya' is unknown; allowed: "),
     "target": ({"sweep": {"targets": ["gpu"]}}, "sweep.targets = 'gpu' is unknown; allowed: cpu"),
@@ -57,8 +57,8 @@ CASES = {
         "'a; touch pwned': a name has letters, digits",
     ),
     "factory": (
-        {"models": {"resnet18": {"factory": "resnet5"}}},
-        "models.resnet18.factory = 'resnet5' is not a classifier of torchvision; near it: resnet",
+        {"models": {"wide": {"factory": "resnet5"}}},
+        "models.wide.factory = 'resnet5' is not a classifier of torchvision; near it: resnet",
     ),
     "cpu": (
         {"targets": {"cpu": {"cpu": "skylke"}}},

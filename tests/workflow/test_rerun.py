@@ -6,7 +6,7 @@ from PIL import Image
 from bitsweep.outcome import STAGES
 from tests.workflow.checkout import DIGITS
 
-MODELS = ("digits", "resnet18")
+MODELS = ("digits", "wide")
 PRECISIONS = {
     "relay": ("float32", "int8", "int4", "int2", "int1"),
     "relax": ("float32", "int8", "int4"),
@@ -66,7 +66,7 @@ def whole(model):
         ({"sensitivity": {"images": 4}}, sensitivities()),
         ({"sensitivity": {"precisions": []}}, set()),
         ({"benchmark": {"runs": 9}}, experiments(stages=["benchmark"]) | AT_THE_END),
-        ({"models": {"resnet18": {"seed": 1}}}, whole("resnet18")),
+        ({"models": {"wide": {"seed": 1}}}, whole("wide")),
         ({"models": {"digits": {"seed": 1}}}, whole("digits")),
         ({"models": {"digits": {"train": {"seed": 1}}}}, {"train digits"} | whole("digits")),
         ({"models": {"digits": {"precisions": ["int8"]}}}, AT_THE_END | SENSITIVITY_AT_THE_END),
@@ -100,7 +100,7 @@ def whole(model):
         "images of the sensitivity",
         "no sensitivity",
         "benchmark",
-        "seed of a torchvision model",
+        "seed of an untrained model",
         "seed of the digits",
         "seed of a training",
         "precisions of a model",
@@ -192,7 +192,7 @@ def of_engine(engine):
         (
             "digits",
             "edited = 1",
-            {"train digits"} | whole("digits") | whole("resnet18"),  # `data` imports it
+            {"train digits"} | whole("digits") | whole("wide"),  # `data` imports it
         ),
     ],
     ids=["comment", "terminal", "kernel", "an engine's module", "metrics", "plot", "training"],

@@ -11,7 +11,7 @@ from PIL import Image
 from bitsweep import machine, outcome, sensitivity, tables
 from tests.workflow.checkout import CORES, DIGITS
 
-MODELS = ("digits", "resnet18")
+MODELS = ("digits", "wide")
 PRECISIONS = {
     "relay": ("float32", "int8", "int4", "int2", "int1"),
     "relax": ("float32", "int8", "int4"),
@@ -47,13 +47,8 @@ BROKEN = {
     ),
 }
 
-# Untrained on small images, the one network amplifies what rounding does to it.
-DEGENERATE = {
-    ("digits", "relay", "int1"),
-    ("resnet18", "relay", "int1"),
-    *(("resnet18", engine, "int8") for engine in PRECISIONS),
-    ("resnet18", "relax", "int4"),
-}
+# One bit of weights and activations tells nothing apart.
+DEGENERATE = {(model, "relay", "int1") for model in MODELS}
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +159,7 @@ def test_float32_answers_as_pytorch_and_what_is_no_better_than_a_constant_is_tol
         assert accuracy["float32"] >= 0.98
         assert accuracy["int8"] >= 0.95
     assert summary.loc["digits", "relax", "int4"]["top1_accuracy"] >= 0.9
-    assert summary.loc["resnet18"]["top1_accuracy"].isna().all()
+    assert summary.loc["wide"]["top1_accuracy"].isna().all()
 
 
 def test_int8_is_smaller_and_computes_in_int8(summary):
@@ -179,10 +174,10 @@ def test_int8_is_smaller_and_computes_in_int8(summary):
             assert int8["integer_macs_percent"] > 50
             assert float32["integer_macs_percent"] == 0
     # A network of a few thousand parameters is mostly code.
-    resnet18 = summary.loc["resnet18"]["module_size_bytes"]
+    size = summary.loc["wide"]["module_size_bytes"]
     for engine in PRECISIONS:
-        assert resnet18[engine, "int8"] < 0.4 * resnet18[engine, "float32"]
-    assert resnet18["relax", "int4"] < 0.8 * resnet18["relax", "int8"]
+        assert size[engine, "int8"] < 0.4 * size[engine, "float32"]
+    assert size["relax", "int4"] < 0.8 * size["relax", "int8"]
 
 
 def test_bits_of_weights_and_activations_are_columns(summary):
@@ -196,7 +191,7 @@ def test_the_sensitivity_of_every_layer_is_told(finished):
     assert (table["state"] == "ok").all()
     layers = table.groupby("model", sort=False)["layer"].count()
     assert list(layers.index) == list(MODELS)
-    assert layers["resnet18"] == 21
+    assert layers["wide"] == 4
     assert table["output_sqnr_db"].notna().all()
     assert table.set_index("model").loc["digits", "top1_accuracy"].between(0.5, 1).all()
 
@@ -299,7 +294,6 @@ def test_check_names_what_is_not_as_expected(finished):
         {"engine": "relay", "precision": "int8", "outcome": "failed@compile"},
         {"engine": "relay", "precision": "int4", "outcome": "failed@compile"},
         {"engine": "relay", "precision": "int1", "outcome": "degenerate"},
-        {"model": "resnet18", "engine": "relax", "precision": "int*", "outcome": "degenerate"},
     ]
     ended = finished.run("check", config={"expect": expect})
     assert ended.returncode != 0
