@@ -293,7 +293,8 @@ def test_check_names_what_is_not_as_expected(finished):
     expect = [
         {"engine": "relay", "precision": "int8", "outcome": "failed@compile"},
         {"engine": "relay", "precision": "int4", "outcome": "failed@compile"},
-        {"engine": "relay", "precision": "int1", "outcome": "degenerate"},
+        {"model": "digits", "engine": "relay", "precision": "int1", "outcome": "degenerate"},
+        {"model": "wide", "engine": "relay", "precision": "*1", "outcome": "degenerate"},
     ]
     ended = finished.run("check", config={"expect": expect})
     assert ended.returncode != 0
