@@ -15,7 +15,7 @@ results: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/snakemake --cores $(CORES) --quiet all -- .engines/relay/engine.json
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 50
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 50
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
