@@ -2,12 +2,15 @@
 
     TVM_NUM_THREADS=2 python benchmarks/kernels.py [--shapes SHAPES] [PRECISION ...]
 
-Prints, for each precision (float32, int8, int4, int2, int1) and each shape of its 54 layers (or the
-first SHAPES), the seconds that the kernel took to build, the median milliseconds of a run on random
-values and the multiply-accumulates per second; then the sum over the layers.
+Prints, for each precision (float32, or bits of weights and activations like w4a8 and w1a1) and each
+shape of its 54 layers (or the first SHAPES), the seconds that the kernel took to build, the median
+milliseconds of a run on random values and the multiply-accumulates per second; then the sum over
+the layers. Where planes pay for a layer of few bits, it reads and writes planes; the first and the
+last layer have 8 bits then.
 """
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,11 +23,14 @@ from tvm.target.codegen import llvm_get_system_cpu, llvm_get_system_triple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bitsweep.relax.kernels import conv2d_float, conv2d_integer
+from bitsweep.relax.kernels import conv2d_float, conv2d_integer, conv2d_planes
 from bitsweep.relax.kernels.geometry import Conv2D
 from bitsweep.relax.kernels.packing import packed_float_shape, packed_integer_shape
+from bitsweep.relax.kernels.planes import packed_planes_shape, planes_shape
+from bitsweep.relax.kernels.requantization import Requantization
+from bitsweep.relax.kernels.thresholds import Thresholds
 
-PRECISIONS = ("float32", "int8", "int4", "int2", "int1")
+PRECISIONS = ("float32", "w8a8", "w4a8", "w2a8", "w1a8", "w2a2", "w1a4", "w1a2", "w1a1")
 REPEATS = 15
 
 
@@ -82,47 +88,80 @@ def layers() -> Iterator[tuple[Conv2D, bool, int]]:
 def _bind(conv: Conv2D, precision: str, residual: bool, target: tvm.target.Target):
     """The kernel, built and applied to random values."""
     random = np.random.default_rng(0)
-    outputs = conv.out_channels
     if precision == "float32":
         function = conv2d_float.kernel(
             conv, residual=residual, clip=(0.0, float("inf")), target=target
         )
         weights = packed_float_shape(conv.weight_shape, conv.groups)
-        shapes = [conv.input_shape, weights, (outputs,), *[conv.output_shape] * (residual + 1)]
+        shapes = [conv.input_shape, weights, (conv.out_channels,)]
+        shapes += [conv.output_shape] * (residual + 1)
         arrays = [random.standard_normal(shape, np.float32) for shape in shapes]
     else:
-        bits = int(precision.removeprefix("int"))
-        function = conv2d_integer.kernel(
-            conv,
-            weight_bits=bits,
-            input_zero_point=7,
-            out_dtype="uint8",
-            residual_zero_point=3 if residual else None,
-            output_zero_point=5,
-            clip=(5, 255),
-            target=target,
-        )
-
-        def integers(shape: tuple[int, ...], dtype: str, low: int, high: int) -> np.ndarray:
-            return random.integers(low, high, shape).astype(dtype)
-
-        channel = (outputs,)
-        arrays = [
-            integers(conv.input_shape, "uint8", 0, 256),
-            integers(packed_integer_shape(conv.weight_shape, bits, conv.groups), "uint8", 0, 256),
-            integers(channel, "int32", -1000, 1000),
-            integers(channel, "int32", 2**30, 2**31),
-            shift := integers(channel, "int32", 36, 42),
-            np.int64(1) << (shift.astype(np.int64) - 1),
-        ]
-        if residual:
-            arrays.append(integers(conv.output_shape, "uint8", 0, 256))
-            arrays.append(integers(channel, "int32", 2**30, 2**31))
-        arrays.append(integers(conv.output_shape, "uint8", 0, 1))
+        weight_bits, input_bits = map(int, precision.removeprefix("w").split("a"))
+        if input_bits < 8 and (conv.in_channels == 3 or conv.height == 1):
+            weight_bits = input_bits = 8
+        function, arrays = _integer(conv, weight_bits, input_bits, residual, target, random)
     module = tvm.tirx.build(function.with_attr("global_symbol", "main"), target)
     tensors = [tvm.runtime.tensor(array) for array in arrays]
     kernel = module["main"]
     return lambda: kernel(*tensors)
+
+
+def _integer(
+    conv: Conv2D,
+    weight_bits: int,
+    input_bits: int,
+    residual: bool,
+    target: tvm.target.Target,
+    random: np.random.Generator,
+) -> tuple[tvm.tirx.PrimFunc, list[np.ndarray]]:
+    """A kernel of integers and what it is called with."""
+    outputs = conv.out_channels
+    clip = (0, 2**input_bits - 1)
+    on_planes = conv2d_planes.pays(conv, weight_bits, input_bits, target)
+    planes = input_bits if on_planes else 0
+
+    def integers(shape: tuple[int, ...], dtype: str, low: int, high: int) -> np.ndarray:
+        return random.integers(low, high, shape).astype(dtype)
+
+    def activations(shape: tuple[int, int, int, int]) -> np.ndarray:
+        if planes:
+            return integers(planes_shape(shape, planes), "uint16", 0, 2**16)
+        return integers(shape, "uint8", 0, 2**input_bits)
+
+    if planes:
+        shape = packed_planes_shape(conv.weight_shape, weight_bits, conv.groups)
+        weight = integers(shape, "uint32", 0, 2**32)
+    else:
+        shape = packed_integer_shape(conv.weight_shape, weight_bits, conv.groups)
+        weight = integers(shape, "uint8", 0, 256)
+    arrays = [activations(conv.input_shape), weight, integers((outputs,), "int32", -1000, 1000)]
+    own = {"residual_planes": planes if residual else 0, "output_planes": planes}
+    if planes and input_bits <= 2:
+        output = Thresholds(clip, **own)
+        levels = (2 ** own["residual_planes"], clip[1], outputs)
+        arrays.append(np.sort(integers(levels, "int32", -1000, 1000), axis=1))
+    else:
+        output = Requantization("uint8", 3 if residual else None, 0, clip, **own)
+        arrays.append(integers((outputs,), "int32", 2**30, 2**31))
+        arrays.append(shift := integers((outputs,), "int32", 36, 42))
+        arrays.append(np.int64(1) << (shift.astype(np.int64) - 1))
+    if residual:
+        arrays.append(activations(conv.output_shape))
+        if isinstance(output, Requantization):
+            arrays.append(integers((outputs,), "int32", 2**30, 2**31))
+    common = {"weight_bits": weight_bits, "input_zero_point": 0, "output": output, "target": target}
+    if planes:
+        function = conv2d_planes.kernel(conv, input_bits=input_bits, **common)
+    else:
+        function = conv2d_integer.kernel(conv, **common)
+    return function, [*arrays, np.zeros_like(activations(conv.output_shape))]
+
+
+def _precision(text: str) -> str:
+    if text != "float32" and not re.fullmatch("w[1-8]a[1-8]", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are float32 and w1a1 to w8a8")
+    return text
 
 
 def _median(run) -> float:
@@ -138,7 +177,7 @@ def _median(run) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("precisions", nargs="*", default=PRECISIONS)
+    parser.add_argument("precisions", nargs="*", default=PRECISIONS, type=_precision)
     parser.add_argument("--shapes", type=int)
     arguments = parser.parse_args()
     main(arguments.precisions, arguments.shapes)

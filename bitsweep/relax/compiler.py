@@ -8,6 +8,7 @@ from bitsweep.relax import legalize
 from bitsweep.relax.machine import host
 from bitsweep.relax.schedule import ScheduleForCPU
 from bitsweep.relax.transform.pack import pack
+from bitsweep.relax.transform.planes import in_planes
 
 
 def build(mod: tvm.IRModule, target: tvm.target.Target | None = None) -> relax.VMExecutable:
@@ -16,7 +17,12 @@ def build(mod: tvm.IRModule, target: tvm.target.Target | None = None) -> relax.V
     TVM's own pipeline does as well, but leaves everything except convolutions unscheduled.
     """
     target = target or host()
-    return relax.build(pack(mod), target, relax_pipeline=pipeline(target))
+    return relax.build(lowered(mod, target), target, relax_pipeline=pipeline(target))
+
+
+def lowered(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
+    """The module with weights and activations in the layouts that the target's kernels read."""
+    return pack(in_planes(mod, target))
 
 
 def pipeline(target: tvm.target.Target) -> tvm.transform.Pass:

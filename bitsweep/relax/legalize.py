@@ -5,31 +5,10 @@ from tvm import relax, te, tirx, topi
 from tvm.relax.transform.legalize_ops.common import register_legalize
 
 from bitsweep.relax import op
-from bitsweep.relax.kernels import concat, conv2d_float, conv2d_integer
-from bitsweep.relax.kernels.geometry import Conv2D
+from bitsweep.relax.kernels import concat, conv2d_float, conv2d_integer, conv2d_planes, planes
+from bitsweep.relax.kernels.requantization import Requantization
+from bitsweep.relax.kernels.thresholds import Thresholds
 from bitsweep.relax.transform.pack import packed
-
-
-def _geometry(call: relax.Expr) -> Conv2D:
-    batch, height, width, channels = op.shape_of(call.args[0])
-    attrs = op.attributes(call)
-    return Conv2D(
-        batch=batch,
-        height=height,
-        width=width,
-        in_channels=channels,
-        out_channels=attrs["channels"],
-        **{
-            ours: tuple(attrs[theirs])
-            for ours, theirs in (
-                ("kernel", "kernel_size"),
-                ("strides", "strides"),
-                ("padding", "padding"),
-                ("dilation", "dilation"),
-            )
-        },
-        groups=attrs["groups"],
-    )
 
 
 def _call_kernel(builder, name: str, call: relax.Expr, kernel) -> relax.Expr:
@@ -40,7 +19,7 @@ def _call_kernel(builder, name: str, call: relax.Expr, kernel) -> relax.Expr:
 def _conv2d(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
     call = builder.normalize(packed(call))
     kernel = conv2d_float.kernel(
-        _geometry(call),
+        op.geometry(call),
         residual=len(call.args) > 3,
         clip=(call.attrs["clip_min"], call.attrs["clip_max"]),
         target=tvm.target.Target.current(allow_none=False),
@@ -52,17 +31,39 @@ def _conv2d(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
 def _qconv2d(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
     call = builder.normalize(packed(call))
     attrs = op.attributes(call)
-    kernel = conv2d_integer.kernel(
-        _geometry(call),
-        weight_bits=attrs["weight_bits"],
-        input_zero_point=attrs["input_zero_point"],
-        out_dtype=attrs["out_dtype"],
-        residual_zero_point=attrs["residual_zero_point"] if len(call.args) > 6 else None,
-        output_zero_point=attrs["output_zero_point"],
-        clip=(attrs["clip_min"], attrs["clip_max"]),
-        target=tvm.target.Target.current(allow_none=False),
-    )
+    inputs = attrs.get("input_planes", 0)
+    common = {
+        "weight_bits": attrs["weight_bits"],
+        "input_zero_point": attrs["input_zero_point"],
+        "output": _output(call, attrs),
+        "target": tvm.target.Target.current(allow_none=False),
+    }
+    if inputs:
+        kernel = conv2d_planes.kernel(op.geometry(call), input_bits=inputs, **common)
+    else:
+        kernel = conv2d_integer.kernel(op.geometry(call), **common)
     return _call_kernel(builder, f"qconv2d_{attrs['weight_bits']}bit", call, kernel)
+
+
+def _output(call: relax.Expr, attrs: dict) -> Requantization | Thresholds:
+    clip = attrs["clip_min"], attrs["clip_max"]
+    planes = {
+        "residual_planes": attrs.get("residual_planes", 0),
+        "output_planes": attrs.get("output_planes", 0),
+    }
+    if attrs.get("by_thresholds"):
+        return Thresholds(clip, **planes)
+    residual_zero_point = attrs["residual_zero_point"] if len(call.args) > 6 else None
+    return Requantization(
+        attrs["out_dtype"], residual_zero_point, attrs["output_zero_point"], clip, **planes
+    )
+
+
+@register_legalize("bitsweep.planes")
+def _planes(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
+    (data,), bits = call.args, call.attrs["bits"]
+    kernel = builder.add_func(planes.kernel(op.shape_of(data), bits), "planes")
+    return relax.call_tir(kernel, [data, relax.const(planes.shifts(bits))], call.ty)
 
 
 def _concat(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:

@@ -17,6 +17,8 @@ import tvm_ffi
 from tvm import relax
 
 from bitsweep.relax.errors import NotQuantizable
+from bitsweep.relax.kernels.geometry import Conv2D
+from bitsweep.relax.kernels.planes import planes_shape
 
 FLOAT_MAX = float(np.finfo(np.float32).max)
 NO_CLIP = (-FLOAT_MAX, FLOAT_MAX)
@@ -58,13 +60,36 @@ def is_quantized_layer(expr: relax.Expr) -> bool:
     return is_call(expr, "bitsweep.conv2d") and "weight_bits" in attributes(expr)
 
 
+def geometry(call: relax.Expr) -> Conv2D:
+    """The shape of a convolution of `op`."""
+    *_, batch, height, width, channels = shape_of(call.args[0])
+    attrs = attributes(call)
+    return Conv2D(
+        batch=batch,
+        height=height,
+        width=width,
+        in_channels=attrs.get("in_channels", channels),
+        out_channels=attrs["channels"],
+        **{
+            ours: tuple(attrs[theirs])
+            for ours, theirs in (
+                ("kernel", "kernel_size"),
+                ("strides", "strides"),
+                ("padding", "padding"),
+                ("dilation", "dilation"),
+            )
+        },
+        groups=attrs["groups"],
+    )
+
+
 def window(extent: int, size: int, stride: int, before: int, after: int, dilation: int = 1) -> int:
     """How many windows of `size` fit along an axis."""
     return (extent + before + after - dilation * (size - 1) - 1) // stride + 1
 
 
 def _conv_type(call, dtype: str):
-    batch, height, width, _ = shape_of(call.args[0])
+    *_, batch, height, width, _ = shape_of(call.args[0])  # of planes, after their number
     attrs = call.attrs
     (kh, kw), (sh, sw), (dh, dw) = attrs["kernel_size"], attrs["strides"], attrs["dilation"]
     top, left, bottom, right = attrs["padding"]
@@ -80,7 +105,20 @@ def _infer_conv2d(call, _):
 
 def _infer_qconv2d(call, _):
     """Convolution of uint8 by integer weights, requantized, or its int32 accumulator."""
-    return _conv_type(call, call.attrs["out_dtype"])
+    made = _conv_type(call, call.attrs["out_dtype"])
+    planes = attributes(call).get("output_planes", 0)
+    if not planes:
+        return made
+    return _planes_type([int(extent) for extent in made.shape], planes)
+
+
+def _infer_planes(call, _):
+    """Bit planes of uint8."""
+    return _planes_type(shape_of(call.args[0]), call.attrs["bits"])
+
+
+def _planes_type(shape, bits: int):
+    return relax.TensorType(planes_shape(shape, bits), "uint16")
 
 
 def _infer_first(call, _):
@@ -108,6 +146,7 @@ _register(
     ("data", "weight", "bias", "multiplier", "shift", "half", "residual", "residual_multiplier"),
     _infer_qconv2d,
 )
+_register("bitsweep.planes", ("data",), _infer_planes)
 _register("bitsweep.qadd", ("a", "b"), _infer_first)
 _register("bitsweep.qmultiply", ("a", "b"), _infer_first)
 _register("bitsweep.qlookup", ("data", "table"), _infer_first)
@@ -128,10 +167,16 @@ def call(name: str, arguments: Sequence[relax.Expr], attrs: Mapping) -> relax.Ex
       padded with `input_zero_point`, and bias holds what that zero point adds, so that the
       accumulator is bias + Σ data · weight; half holds the fraction of the bias that int32 lost,
       which a wide unit of few bits makes large. Further attributes `weight_bits`,
-      `residual_zero_point`,
+      `input_bits` (data is less than 2^input_bits), `residual_zero_point`,
       `output_zero_point`, `clip_min`, `clip_max` (integers), `out_dtype`. With a residual,
       (residual − residual_zero_point) · residual_multiplier joins the product before the shift.
       `out_dtype` int32 gives the accumulator and takes only data, weight and bias.
+    - `qconv2d` where `transform.planes` has been, with the numbers of bit planes, 0 for bytes, in
+      `input_planes`, `residual_planes` and `output_planes`, and data's channels in `in_channels`:
+      with `input_planes`, data and weight have the layouts of `kernels.planes` and bias is
+      `kernels.conv2d_planes.bias_of_counts`; with `by_thresholds`, the arguments are (data, weight,
+      bias, thresholds[, residual]), of `kernels.thresholds`.
+    - `planes(data)`: the planes of the lowest `bits` bits of uint8, as `kernels.planes` has them.
     - `qadd(a, b)`: (a − a_zero_point) · a_multiplier + (b − b_zero_point) · b_multiplier, shifted.
     - `qmultiply(a, b)`: (a − a_zero_point) · (b − b_zero_point) requantized; b is (N, 1, 1, C) or
       of a's shape.

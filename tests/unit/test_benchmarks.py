@@ -20,8 +20,12 @@ SMALLEST = {
         [r"seed 0 w8a8 +<>", r"mean of 1: float32 +<>  \(<>\)", r"mean of 1: w8a8 +<>  \(<>\)"],
     ),
     "kernels": (
-        ["--shapes", "5", "float32", "int4"],  # the fifth is the first with a residual
-        [r"float32 .*\n(.+ <> +<> +<> +<>\n){5}all +7 +<> +<>\n", r"int4 .*\n(.+\n){5}all +7 "],
+        ["--shapes", "5", "float32", "w4a8", "w1a1"],  # the fifth is the first with a residual
+        [
+            r"float32 .*\n(.+ <> +<> +<> +<>\n){5}all +7 +<> +<>\n",
+            r"w4a8 .*\n(.+\n){5}all +7 ",
+            r"w1a1 .*\n(.+\n){5}all +7 ",
+        ],
     ),
     "models": (
         ["squeezenet1_1"],

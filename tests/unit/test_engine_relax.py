@@ -119,8 +119,8 @@ def test_a_crash_of_llvm_names_the_function_under_way(folder):
 
 
 def test_a_time_out_is_a_failure_of_its_kind(folder):
-    failure = RELAX.quantize(folder, W8A8, limits=Limits(seconds=1, memory_bytes=2**32)).failure
-    assert (failure.kind, failure.message) == ("timeout", "stopped after 1 s")
+    failure = RELAX.quantize(folder, W8A8, limits=Limits(seconds=0.25, memory_bytes=2**32)).failure
+    assert (failure.kind, failure.message) == ("timeout", "stopped after 0.25 s")
 
 
 def test_layers_are_named_as_in_pytorch(folder):
@@ -271,30 +271,33 @@ def test_a_search_that_nothing_meets_says_the_best_that_was_found(folder):
     refused(failure, "bitsweep.search", told, "NoPlan")
 
 
-def time_layers(folder, target=tasks.NATIVE):
+def time_layers(folder, target=tasks.NATIVE, **search):
     return RELAX.run(
         "time_layers",
         folder,
         inputs={"statistics": "statistics.npz", "ir": "imported.ir", "params": "imported.params"},
         outputs={"times": "layer_times.json"},
-        search={**SEARCH, "settings": {"skip_layers": ["body"]}},
+        search={**SEARCH, "settings": {"skip_layers": ["body"]}, **search},
         benchmark={"inputs": 3, "runs": 2, "warmup": 1, "budget_seconds": 60, "seed": 0},
         input_shape=tasks.SHAPE,
         target=target,
     ).failure
 
 
-def test_every_quantized_layer_is_timed_at_every_width(folder):
-    assert time_layers(folder) is None, (folder / "log").read_text()
+# with 1 bit of both, on bit planes where they pay
+@pytest.mark.parametrize(("fewest", "input_bits"), [(2, 8), (1, 1)])
+def test_every_quantized_layer_is_timed_at_every_width(folder, fewest, input_bits):
+    failure = time_layers(folder, weight_bits=[8, fewest], input_bits=[input_bits])
+    assert failure is None, (folder / "log").read_text()
     found = json.loads((folder / "layer_times.json").read_text())
     assert found["rounds"] == 3 * 2
     assert found["disturbed"] in (True, False, None)
     assert list(found["layers"]) == ["stem.0", "head"]
     for times in found["layers"].values():
-        assert list(times) == ["8", "2"]
+        assert list(times) == ["8", str(fewest)]
         assert min(times.values()) > 0
     assert found["rest_ms"] >= 0
-    assert list(found["whole_ms"]) == ["8", "2"]
+    assert list(found["whole_ms"]) == ["8", str(fewest)]
     assert min(found["whole_ms"].values()) > 0
 
 

@@ -20,7 +20,7 @@ from bitsweep.engines.relax import ir, target
 from bitsweep.engines.relax.layer_clock import LayerClock
 from bitsweep.engines.relax.quantize import config
 from bitsweep.relax import graph, op, statistics
-from bitsweep.relax.compiler import build
+from bitsweep.relax.compiler import build, lowered
 from bitsweep.relax.quantizer import quantize_roughly
 
 
@@ -46,14 +46,15 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
         own = config(search["settings"]).uniform(bits, max(search["input_bits"]))
         with asking_tvm("bitsweep.relax.quantize"):
             quantized = quantize_roughly(module, own, seen)
+        in_layouts = lowered(quantized, compiled_for)
         layers = {
             binding.value.attrs["name"]: binding.value
-            for binding in graph.bindings(graph.main_of(quantized))
+            for binding in graph.bindings(graph.main_of(in_layouts))
             if op.is_call(binding.value, "bitsweep.qconv2d")
         }
         weights = {name: graph.array(layer.args[1]) for name, layer in layers.items()}
         with tempfile.TemporaryDirectory() as folder:
-            clock = LayerClock(_linked(quantized, compiled_for, Path(folder)), weights, first)
+            clock = LayerClock(_linked(in_layouts, compiled_for, Path(folder)), weights, first)
         modules[bits] = (
             clock,
             {name: int(call.attrs["weight_bits"]) for name, call in layers.items()},

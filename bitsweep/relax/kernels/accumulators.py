@@ -11,30 +11,57 @@ from .lanes import Lanes, load, on_stack, store
 from .packing import LANES
 from .tiling import MAX_PIXELS, Place, Tile
 
-# maps (accumulator, lanes, index in the output) to the 16 values of the output
-Finish = Callable[[tvm.ir.Expr, Lanes, tvm.ir.Expr], tvm.ir.Expr]
+# writes an accumulator: (accumulator, lanes, pixel of the output, channel of the first lane)
+Finish = Callable[[tvm.ir.Expr, Lanes, tvm.ir.Expr, tvm.ir.Expr], None]
 
 
 class Output(Protocol):
-    """What becomes of a sum."""
+    """What becomes of a sum, in the order of its methods.
 
-    def channels(self, group: tvm.ir.Expr, block: tvm.ir.Expr) -> Finish: ...
+    Attributes:
+        dtype: the type of an element of the output.
+        is_dense: whether a line of a cache holds many blocks of channels.
+    """
+
+    dtype: str
+    is_dense: bool
+
+    def shape(self, conv: Conv2D) -> tuple[int, ...]:
+        """The shape of the output."""
+
+    def declare(self, conv: Conv2D) -> None:
+        """Declare the arguments that it takes."""
+
+    def prepare(self, groups: int, channels: int) -> None:
+        """Make them readable in whole vectors of a group's channels."""
+
+    def channels(self, group: tvm.ir.Expr, block: tvm.ir.Expr, out: tvm.tirx.Buffer) -> Finish:
+        """Read what belongs to a block; what it returns writes the block's vectors."""
 
 
 class Accumulators:
     """A vector of 16 channels for each pixel and block of a tile."""
 
-    def __init__(self, tile: Tile, dtype: str) -> None:
-        self._tile = tile
+    def __init__(
+        self, tile: Tile, dtype: str, biases: tvm.tirx.Buffer, channel: tvm.ir.Expr
+    ) -> None:
+        """Take the biases of the tile's blocks from `channel` on."""
+        self.tile = tile
         self._dtype = dtype
+        self._biases = biases
+        self._channel = channel
         self._vectors = [[on_stack(LANES, dtype) for _ in range(tile.blocks)] for _ in tile.pixels]
 
-    def start(self, biases: tvm.tirx.Buffer, channel: tvm.ir.Expr) -> None:
-        """Set them to the values from `channel` on."""
-        for b in range(self._tile.blocks):
-            initial = T.Bind(load(biases, channel + b * LANES, LANES))
+    def start(self, initial: tvm.ir.Expr | None = None) -> None:
+        """Set them to a vector; to their biases without one."""
+        for b in range(self.tile.blocks):
+            value = self.bias(b) if initial is None else initial
             for vectors in self._vectors:
-                store(vectors[b], 0, initial)
+                store(vectors[b], 0, value)
+
+    def bias(self, block: int) -> tvm.ir.Expr:
+        """The biases of a block."""
+        return T.Bind(load(self._biases, self._channel + block * LANES, LANES))
 
     def update(
         self, pixel: int, block: int, function: Callable[[tvm.ir.Expr], tvm.ir.Expr]
@@ -44,8 +71,8 @@ class Accumulators:
         store(vector, 0, function(load(vector, 0, LANES)))
 
     def finish(self, conv: Conv2D, place: Place, output: Output, out: tvm.tirx.Buffer) -> None:
-        """Write what `output` makes of them to the tile's place in the flat buffer `out`."""
-        tile = self._tile
+        """Let `output` write them to the tile's place in the flat buffer `out`."""
+        tile = self.tile
         pixels = len(tile.pixels)
         channels = conv.out_channels if conv.depthwise else conv.outputs_per_group
         first = T.Bind((place.image * conv.out_height + place.row) * conv.out_width + place.column)
@@ -60,12 +87,8 @@ class Accumulators:
             with T.serial(0, count) as b:
                 block = T.Bind(place.block + begin + b)
                 lanes = Lanes(channels, block)
-                finish = output.channels(place.group, block)
+                finish = output.channels(place.group, block, out)
                 with T.serial(0, tile.rows) as r, T.serial(0, tile.columns) as c:
                     vector = load(spilled, ((b * tile.rows + r) * tile.columns + c) * LANES, LANES)
-                    at = T.Bind(
-                        (first + r * conv.out_width + c) * conv.out_channels
-                        + place.group * channels
-                        + block * LANES
-                    )
-                    lanes.store(out, at, finish(vector, lanes, at))
+                    pixel = T.Bind(first + r * conv.out_width + c)
+                    finish(vector, lanes, pixel, place.group * channels + block * LANES)

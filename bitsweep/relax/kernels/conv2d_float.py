@@ -1,18 +1,17 @@
 """Convolutions of float32 activations by packed float32 weights."""
 
 import tvm
-from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
-from . import depthwise_float, tiling
+from . import frame, tiling
 from .accumulators import Accumulators
-from .attributes import mark
 from .dot import vector_registers
 from .float_output import FloatOutput
 from .geometry import Conv2D
-from .lanes import load, padded
+from .lanes import load
 from .packing import LANES, packed_float_shape
-from .staging import flat, stage
+from .staging import Staged, flat, stage
+from .tiling import Place, Tile
 
 
 def kernel(
@@ -31,48 +30,69 @@ def kernel(
     Returns:
         A function of (x, weight as `pack_float` packs it, bias, [residual], out).
     """
-    output = FloatOutput(residual, clip)
-    if conv.depthwise:
-        return depthwise_float.kernel(conv, output, target)
-    shape = conv.flattened()
-    _, blocks, rows, _ = weight_shape = packed_float_shape(conv.weight_shape, conv.groups)
-    tile = tiling.choose(shape, vector_registers(target), tiling.cores(target), step=1)
+    product = DepthwiseFloats(target) if conv.depthwise else Floats(target)
+    return frame.kernel(conv, product, FloatOutput(residual, clip), tiling.cores(target))
 
-    with IRBuilder() as builder, T.prim_func(s_tir=True):
-        mark()
-        x = T.arg("x", T.buffer(conv.input_shape, "float32"))
-        weight = T.arg("weight", T.buffer(weight_shape, "float32"))
-        bias = T.arg("bias", T.buffer((conv.out_channels,), "float32"))
-        output.declare(conv)
-        out = T.arg("out", T.buffer(conv.output_shape, "float32"))
 
-        staged = stage(x, shape, multiple=1, padding_value=0)
-        weights, result = flat(weight), flat(out)
-        biases, bias_stride = padded(bias, conv.groups, conv.outputs_per_group, 0)
-        output.prepare()
+class Floats:
+    """A multiplication and an addition of 16 channels."""
 
-        with T.parallel(0, tiling.tasks(shape, tile)) as task:
-            place = tiling.place(shape, tile, task)
-            start = staged.start(shape, place)
-            first_row = T.Bind((place.group * blocks + place.block) * rows)
-            accumulators = Accumulators(tile, "float32")
-            accumulators.start(biases, place.group * bias_stride + place.block * LANES)
+    accumulator = "float32"
 
-            def step(offset: tvm.ir.Expr, k: tvm.ir.Expr) -> None:
-                """Add the products of one input channel of one tap."""
-                row = T.Bind(first_row + k)
-                vectors = [
-                    T.Bind(load(weights, (row + b * rows) * LANES, LANES))
-                    for b in range(tile.blocks)
-                ]
-                at = T.Bind(start + offset)
-                for p, pixel in enumerate(tile.pixels):
-                    scalar = load(staged.data, at + staged.window(shape, *pixel), 1)
-                    value = T.Bind(T.broadcast(scalar, LANES))
-                    for b, vector in enumerate(vectors):
-                        # LLVM makes one instruction of the two where the target has it
-                        accumulators.update(p, b, lambda acc, x=value, w=vector: acc + x * w)
+    def __init__(self, target: tvm.target.Target) -> None:
+        self._target = target
 
-            staged.walk(shape, 1, conv.inputs_per_group, step)
-            accumulators.finish(shape, place, output, result)
-    return builder.get()
+    def tile(self, conv: Conv2D) -> Tile:
+        return tiling.choose(
+            conv, vector_registers(self._target), tiling.cores(self._target), step=1
+        )
+
+    def declare(self, conv: Conv2D) -> None:
+        shape = packed_float_shape(conv.weight_shape, conv.groups)
+        self._x = T.arg("x", T.buffer(conv.input_shape, "float32"))
+        self._weight = T.arg("weight", T.buffer(shape, "float32"))
+
+    def stage(self, conv: Conv2D) -> Staged:
+        self._weights = flat(self._weight)
+        return stage(self._x, conv, multiple=LANES if conv.depthwise else 1, padding_value=0)
+
+    def add(self, conv: Conv2D, staged: Staged, place: Place, sums: Accumulators) -> None:
+        _, blocks, rows, _ = packed_float_shape(conv.weight_shape, conv.groups)
+        start = staged.start(conv, place)
+        first_row = T.Bind((place.group * blocks + place.block) * rows)
+        sums.start()
+
+        def step(offset: tvm.ir.Expr, k: tvm.ir.Expr) -> None:
+            """Add the products of one input channel of one tap."""
+            row = T.Bind(first_row + k)
+            vectors = [
+                T.Bind(load(self._weights, (row + b * rows) * LANES, LANES))
+                for b in range(sums.tile.blocks)
+            ]
+            at = T.Bind(start + offset)
+            for p, pixel in enumerate(sums.tile.pixels):
+                scalar = load(staged.data, at + staged.window(conv, *pixel), 1)
+                value = T.Bind(T.broadcast(scalar, LANES))
+                for b, vector in enumerate(vectors):
+                    # LLVM makes one instruction of the two where the target has it
+                    sums.update(p, b, lambda acc, x=value, w=vector: acc + x * w)
+
+        staged.walk(conv, 1, conv.inputs_per_group, step)
+
+
+class DepthwiseFloats(Floats):
+    """The same where every channel has an activation of its own."""
+
+    def add(self, conv: Conv2D, staged: Staged, place: Place, sums: Accumulators) -> None:
+        start = staged.start(conv, place)
+        sums.start()
+
+        def step(offset: tvm.ir.Expr, tap: tvm.ir.Expr) -> None:
+            """Add the products of one tap."""
+            w = T.Bind(load(self._weights, (place.block * conv.taps + tap) * LANES, LANES))
+            at = T.Bind(start + offset)
+            for p, pixel in enumerate(sums.tile.pixels):
+                product = load(staged.data, at + staged.window(conv, *pixel), LANES) * w
+                sums.update(p, 0, lambda acc, product=product: acc + product)
+
+        staged.walk(conv, LANES, 1, step)

@@ -6,13 +6,19 @@ LLVM narrows to `pmaddwd` where both factors are short.
 """
 
 import tvm
-from tvm.target.codegen import target_has_features
+from tvm.target.codegen import llvm_get_system_triple, target_has_features
 from tvm.tirx.script import builder as T
 
 
 def has_vnni(target: tvm.target.Target) -> bool:
     """Whether the target multiplies bytes with AVX512-VNNI."""
     return target.kind.name == "llvm" and target_has_features(["avx512f", "avx512vnni"], target)
+
+
+def is_x86_64(target: tvm.target.Target) -> bool:
+    """Whether LLVM compiles for x86-64, where no triple is given for this machine's."""
+    triple = target.attrs.get("mtriple") or llvm_get_system_triple()
+    return target.kind.name == "llvm" and str(triple).startswith("x86_64")
 
 
 def vector_registers(target: tvm.target.Target) -> int:

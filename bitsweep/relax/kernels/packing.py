@@ -63,7 +63,7 @@ def pack_float(weight: np.ndarray, groups: int) -> np.ndarray:
         rows = weight.reshape(1, outputs, reduction)
     else:
         rows = weight.reshape(groups, outputs // groups, reduction)
-    packed = _lanes_last(rows.astype(np.float32, copy=False))
+    packed = lanes_last(rows.astype(np.float32, copy=False))
     return packed.reshape(packed_float_shape(weight.shape, groups))
 
 
@@ -88,13 +88,13 @@ def pack_integer(weight: np.ndarray, bits: int, groups: int) -> np.ndarray:
     else:
         codes = ((weight.astype(np.int8, copy=False) + np.int8(offset)) >> 1).view(np.uint8)
     if _depthwise(weight.shape, groups):
-        steps = _lanes_last(codes.reshape(1, outputs, height * width))
+        steps = lanes_last(codes.reshape(1, outputs, height * width))
     else:
         quads = -(-inputs // QUAD)
         codes = np.pad(codes, [(0, 0)] * 3 + [(0, quads * QUAD - inputs)])
         # a quad moves as one 4-byte item
         items = codes.view("<u4").reshape(groups, outputs // groups, height * width * quads)
-        steps = _lanes_last(items).view(np.uint8)
+        steps = lanes_last(items).view(np.uint8)
     container = container_bits(bits)
     per = 8 // container
     count = steps.shape[2]
@@ -105,6 +105,33 @@ def pack_integer(weight: np.ndarray, bits: int, groups: int) -> np.ndarray:
     return np.ascontiguousarray(packed).reshape(packed_integer_shape(weight.shape, bits, groups))
 
 
+def unpack_integer(
+    packed: np.ndarray, shape: tuple[int, int, int, int], bits: int, groups: int
+) -> np.ndarray:
+    """The int8 weights of shape (O,KH,KW,C/groups) that `pack_integer` packed."""
+    outputs, height, width, inputs = shape
+    container = container_bits(bits)
+    mask = np.uint8(2**container - 1)
+    last = () if _depthwise(shape, groups) else (QUAD,)
+    steps = packed.reshape(groups if last else 1, -1, *packed.shape[-2 - len(last) :])
+    codes = np.stack(
+        [steps >> np.uint8(place * container) & mask for place in range(8 // container)], axis=3
+    ).reshape(*steps.shape[:2], -1, LANES, *last)
+    rows = np.moveaxis(codes, 3, 2)  # (G, blocks, 16, steps[, 4])
+    quads = -(-inputs // QUAD)
+    taps = height * width
+    if last:
+        rows = rows[:, :, :, : taps * quads].reshape(groups, -1, height, width, quads * QUAD)
+    else:
+        rows = rows[:, :, :, :taps].reshape(1, -1, height, width, 1)
+    per_group = outputs // rows.shape[0]
+    codes = rows[:, :per_group, :, :, :inputs].reshape(shape)
+    offset = midrise_offset(bits)
+    if offset is None:
+        return np.ascontiguousarray(codes).view(np.int8)
+    return (2 * codes.astype(np.int16) - offset).astype(np.int8)
+
+
 def _blocks(channels: int) -> int:
     return -(-channels // LANES)
 
@@ -113,7 +140,7 @@ def _depthwise(shape: tuple[int, int, int, int], groups: int) -> bool:
     return shape[0] == groups and shape[3] == 1
 
 
-def _lanes_last(rows: np.ndarray) -> np.ndarray:
+def lanes_last(rows: np.ndarray) -> np.ndarray:
     """(G, channels, steps) -> (G, blocks, steps, 16), zero where there is no channel."""
     groups, channels, steps = rows.shape
     blocks = _blocks(channels)

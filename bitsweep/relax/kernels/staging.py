@@ -68,7 +68,13 @@ def flat(buffer: tvm.tirx.Buffer) -> tvm.tirx.Buffer:
     return T.decl_buffer((size,), buffer.dtype, data=buffer.data)
 
 
-def stage(x: tvm.tirx.Buffer, conv: Conv2D, *, multiple: int, padding_value: int) -> Staged:
+def stage(
+    x: tvm.tirx.Buffer,
+    conv: Conv2D,
+    *,
+    multiple: int,
+    padding_value: int | Callable[[tvm.ir.Expr, tvm.ir.Expr], tvm.ir.Expr],
+) -> Staged:
     """Emit what it takes to read windows of `x` without a test of their bounds.
 
     The input is read where it is, or copied with its padding, in parallel over the rows.
@@ -78,7 +84,8 @@ def stage(x: tvm.tirx.Buffer, conv: Conv2D, *, multiple: int, padding_value: int
         conv: the convolution.
         multiple: to a multiple of how many the channels of a group are rounded up, with zeros;
             those of all groups together where the convolution is depthwise.
-        padding_value: what pads the image.
+        padding_value: what pads the image; or a function of the number of the image and of the
+            element of its pixel.
     """
     groups, channels = conv.groups, conv.inputs_per_group
     if conv.depthwise:
@@ -92,7 +99,9 @@ def stage(x: tvm.tirx.Buffer, conv: Conv2D, *, multiple: int, padding_value: int
     data = T.alloc_buffer((conv.batch * conv.padded_height * row,), x.dtype)
     top, left, _, right = conv.padding
 
-    def write(start: tvm.ir.Expr, pixels: int, origin: tvm.ir.Expr | None) -> None:
+    def write(
+        image: tvm.ir.Expr, start: tvm.ir.Expr, pixels: int, origin: tvm.ir.Expr | None
+    ) -> None:
         """Pixels of the copy from `start` on: those of `x` from `origin` on, or padding."""
         shape = (pixels, groups, channels)
         if rounded == channels:  # one run of elements
@@ -100,9 +109,12 @@ def stage(x: tvm.tirx.Buffer, conv: Conv2D, *, multiple: int, padding_value: int
         with T.serial(0, shape[0]) as p, T.serial(0, shape[1]) as g:
             item = p * shape[1] + g
             with T.serial(0, shape[2]) as c:
-                value = T.Cast(x.dtype, padding_value)
                 if origin is not None:
                     value = source[origin + item * shape[2] + c]
+                elif callable(padding_value):
+                    value = padding_value(image, (item * shape[2] + c) % (groups * channels))
+                else:
+                    value = T.Cast(x.dtype, padding_value)
                 T.buffer_store(data, value, [start + item * (shape[2] + rounded - channels) + c])
             if rounded != channels:
                 with T.serial(0, rounded - channels) as c:
@@ -111,17 +123,16 @@ def stage(x: tvm.tirx.Buffer, conv: Conv2D, *, multiple: int, padding_value: int
 
     with T.parallel(0, conv.batch * conv.padded_height) as r:
         y = T.Bind(r % conv.padded_height - top)
+        image = T.Bind(r // conv.padded_height)
         start = T.Bind(r * row)
         with T.If(T.And(y >= 0, y < conv.height)):
             with T.Then():
-                origin = (r // conv.padded_height * conv.height + y) * (
-                    conv.width * conv.in_channels
-                )
+                origin = (image * conv.height + y) * (conv.width * conv.in_channels)
                 if left:
-                    write(start, left, None)
-                write(start + left * pixel, conv.width, T.Bind(origin))
+                    write(image, start, left, None)
+                write(image, start + left * pixel, conv.width, T.Bind(origin))
                 if right:
-                    write(start + (left + conv.width) * pixel, right, None)
+                    write(image, start + (left + conv.width) * pixel, right, None)
             with T.Else():
-                write(start, conv.padded_width, None)
+                write(image, start, conv.padded_width, None)
     return Staged(data, conv.padded_height * row, row, pixel, rounded)

@@ -43,6 +43,8 @@ class Place:
 MAX_PIXELS = 15
 # multiply-adds in flight that hide their latency, at two a cycle
 _LATENCY = 10
+# the part of their time that cores may be idle
+_IDLE = 0.05
 
 
 def cores(target: tvm.target.Target) -> int:
@@ -50,14 +52,18 @@ def cores(target: tvm.target.Target) -> int:
     return int(target.attrs.get("num-cores", 1))
 
 
-def choose(conv: Conv2D, registers: int, cores: int, step: int) -> Tile:
+def choose(
+    conv: Conv2D, registers: int, cores: int, step: int, *, instructions: int = 1, passes: int = 1
+) -> Tile:
     """The tile with which the busiest core is done first, by a count of instructions.
 
     Args:
         conv: the convolution.
         registers: vectors of 16 lanes that registers hold.
         cores: cores that share the tiles.
-        step: input channels that one instruction multiplies.
+        step: input channels of a step.
+        instructions: what a step takes for one vector.
+        passes: how often the window is walked.
     """
     candidates = (
         Tile(rows, columns, count)
@@ -66,11 +72,11 @@ def choose(conv: Conv2D, registers: int, cores: int, step: int) -> Tile:
         for count in range(1, 2 if conv.depthwise else min(_blocks(conv), MAX_PIXELS) + 1)
         if rows * columns * count + count + 1 <= registers
     )
-    steps = conv.taps * -(-conv.inputs_per_group // step)
-    return min(candidates, key=lambda tile: _cost(conv, tile, cores, steps))
+    steps = passes * conv.taps * -(-conv.inputs_per_group // step)
+    return min(candidates, key=lambda tile: _cost(conv, tile, cores, steps, instructions))
 
 
-def place(conv: Conv2D, tile: Tile, task: tvm.ir.Expr) -> Place:
+def place(conv: Conv2D, tile: Tile, task: tvm.ir.Expr, shares: int = 1) -> Place:
     """Where the tile number `task` of `tasks` lies.
 
     Neighbours share what they would read most of: the weights, where a convolution is depthwise
@@ -80,6 +86,13 @@ def place(conv: Conv2D, tile: Tile, task: tvm.ir.Expr) -> Place:
     order = ["group", "block", "image", "row", "column"]
     if conv.depthwise:
         order = ["image", "row", "column", "group", "block"]
+    elif shares > 1:
+        pixels = _pixels(extents)
+        each = -(-pixels // shares)
+        blocks = extents["group"] * extents["block"]
+        share = task // (blocks * each)
+        pixel = T.min(share * each + task % each, pixels - 1)
+        task = T.Bind(task // each % blocks * pixels + pixel)
     digits = {}
     for name in reversed(order):
         digits[name] = task % extents[name]
@@ -93,9 +106,25 @@ def place(conv: Conv2D, tile: Tile, task: tvm.ir.Expr) -> Place:
     )
 
 
-def tasks(conv: Conv2D, tile: Tile) -> int:
+def tasks(conv: Conv2D, tile: Tile, shares: int = 1) -> int:
     """How many tiles cover the output."""
-    return math.prod(_extents(conv, tile).values())
+    extents = _extents(conv, tile)
+    pixels = _pixels(extents)
+    return math.prod(extents.values()) // pixels * (-(-pixels // shares) * shares)
+
+
+def shares(conv: Conv2D, tile: Tile, cores: int) -> int:
+    """In how many parts the pixels are cut so that no two cores write to one line of a cache.
+
+    As many as cores, where that leaves the cores about the same to do.
+    """
+    pixels = _pixels(_extents(conv, tile))
+    idle = -(-pixels // cores) * cores / pixels - 1
+    return 1 if conv.depthwise or idle > _IDLE else cores
+
+
+def _pixels(extents: dict[str, int]) -> int:
+    return extents["image"] * extents["row"] * extents["column"]
 
 
 def _extents(conv: Conv2D, tile: Tile) -> dict[str, int]:
@@ -113,11 +142,11 @@ def _blocks(conv: Conv2D) -> int:
     return -(-channels // LANES)
 
 
-def _cost(conv: Conv2D, tile: Tile, cores: int, steps: int) -> float:
+def _cost(conv: Conv2D, tile: Tile, cores: int, steps: int, instructions: int) -> float:
     """About the cycles of the busiest core."""
     pixels = tile.rows * tile.columns
     accumulators = pixels * tile.blocks
     loads = pixels + tile.blocks
     # two multiply-adds and two loads a cycle; then what surrounds a step, a vector and a tile
-    step = max(accumulators, loads, _LATENCY) / 2 + 1 + tile.blocks / 2
+    step = max(instructions * accumulators, loads, _LATENCY) / 2 + 1 + tile.blocks / 2
     return -(-tasks(conv, tile) // cores) * (steps * step + 10 * accumulators + 20)

@@ -6,6 +6,7 @@ from tvm import relax
 
 from bitsweep.relax import graph, op
 from bitsweep.relax.kernels import packing
+from bitsweep.relax.kernels.planes import pack_planes
 
 
 def pack(mod: tvm.IRModule) -> tvm.IRModule:
@@ -50,7 +51,9 @@ def packed(value: relax.Expr) -> relax.Expr:
     if value.attrs["packed"] or weight is None:
         return value
     attrs = op.attributes(value) | {"packed": True}
-    if integer:
+    if attrs.get("input_planes"):
+        weight = pack_planes(weight, attrs["weight_bits"], attrs["groups"])
+    elif integer:
         weight = packing.pack_integer(weight, attrs["weight_bits"], attrs["groups"])
     else:
         weight = packing.pack_float(weight, attrs["groups"])

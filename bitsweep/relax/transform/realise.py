@@ -253,6 +253,7 @@ class _Realiser:
         attrs = op.attributes(call)
         attrs.update(input_zero_point=data.scale.zero_point, residual_zero_point=0)
         attrs.update(output_zero_point=0, clip_min=0, clip_max=255)
+        attrs.update(input_bits=data.scale.highest.bit_length())
         return attrs
 
     def convolution(self, call: relax.Expr, scale: _Scale) -> _Quantized:

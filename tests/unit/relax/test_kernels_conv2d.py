@@ -12,6 +12,7 @@ from tvm import relax
 from bitsweep.relax.kernels import conv2d_float, conv2d_integer, packing, tiling
 from bitsweep.relax.kernels.dot import has_vnni
 from bitsweep.relax.kernels.geometry import Conv2D
+from bitsweep.relax.kernels.requantization import Requantization
 from tests.unit.relax.interpreter import unpacked
 
 BITS = st.integers(1, 8)
@@ -186,10 +187,12 @@ def test_integers(target, conv, bits, output, zero_points, clip, extreme, seed):
         conv,
         weight_bits=bits,
         input_zero_point=padding_value,
-        out_dtype=out_dtype,
-        residual_zero_point=residual_zero_point if output == "residual" else None,
-        output_zero_point=output_zero_point,
-        clip=tuple(clip),
+        output=Requantization(
+            out_dtype,
+            residual_zero_point if output == "residual" else None,
+            output_zero_point,
+            tuple(clip),
+        ),
         target=target,
     )
     arrays.append(np.zeros(conv.output_shape, out_dtype))
@@ -223,6 +226,9 @@ def test_floats(target, conv, residual, clip, seed):
     np.testing.assert_allclose(actual, np.clip(expected, *clip), rtol=1e-4, atol=1e-4)
 
 
+SUMS = Requantization("int32", None, 0, (0, 255))
+
+
 @on_both
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("bits", [1, 4, 8])
@@ -236,10 +242,7 @@ def test_a_dense_layer(target, rows, bits):
         conv,
         weight_bits=bits,
         input_zero_point=0,
-        out_dtype="int32",
-        residual_zero_point=None,
-        output_zero_point=0,
-        clip=(0, 255),
+        output=SUMS,
         target=target,
     )
     packed = packing.pack_integer(weight, bits, 1)
@@ -284,10 +287,7 @@ def test_bytes_are_multiplied_four_at_a_time_where_the_target_can(name, vnni):
         Conv2D(1, 4, 4, 32, 32, (1, 1)),
         weight_bits=4,
         input_zero_point=0,
-        out_dtype="int32",
-        residual_zero_point=None,
-        output_zero_point=0,
-        clip=(0, 255),
+        output=SUMS,
         target=target,
     )
     module = tvm.tirx.build(function.with_attr("global_symbol", "main"), target)
@@ -304,6 +304,7 @@ def test_packed_integers_lie_where_the_kernels_read_them(bits, sizes, data):
     assert packed.dtype == np.uint8
     assert packed.shape == packing.packed_integer_shape(weight.shape, bits, groups)
     np.testing.assert_array_equal(unpacked(packed, bits, weight.shape, groups), weight)
+    np.testing.assert_array_equal(packing.unpack_integer(packed, sizes[:4], bits, groups), weight)
     container = {1: 1, 2: 2, 3: 4, 4: 4}.get(bits, 8)
     per, quads = 8 // container, -(-inputs // 4)
     o, i, j, c = data.draw(st.tuples(*(st.integers(0, n - 1) for n in sizes[:4])))
@@ -369,18 +370,16 @@ def test_shapes_of_no_convolution(changes, message):
     [
         ({"out_dtype": "int8"}, "uint8 or int32"),
         ({"out_dtype": "int32", "residual_zero_point": 0}, "no residual"),
+        ({"out_dtype": "int32", "output_planes": 2}, "no planes"),
         ({"clip": (9, 8)}, "no bounds"),
     ],
 )
 def test_outputs_that_there_are_not(changes, message):
     arguments = {
-        "weight_bits": 8,
-        "input_zero_point": 0,
         "out_dtype": "uint8",
         "residual_zero_point": None,
         "output_zero_point": 0,
         "clip": (0, 255),
-        "target": cpu("znver4"),
     }
     with pytest.raises(ValueError, match=message):
-        conv2d_integer.kernel(Conv2D(1, 1, 1, 4, 4, (1, 1)), **{**arguments, **changes})
+        Requantization(**{**arguments, **changes})

@@ -560,6 +560,7 @@ def test_a_layer_that_floats_read_gives_its_accumulator():
         x = quantize(emit, image, 0.5, 10)
         weight, scales, bias, _ = integer_operands(0.5, 10)
         attrs = LAYER | dict(
+            input_bits=8,
             input_zero_point=10,
             residual_zero_point=0,
             output_zero_point=0,
@@ -591,7 +592,7 @@ def test_a_layer_between_marks_is_requantized_with_its_residual_and_limits():
         weight, scales, bias, fraction = integer_operands(0.5, 10)
         (multiplier,), shift = multiplier_and_shift(0.5 * scales / 0.25)
         attrs = LAYER | dict(input_zero_point=10, residual_zero_point=0, output_zero_point=3)
-        attrs |= dict(clip_min=0, clip_max=15, out_dtype="uint8")
+        attrs |= dict(input_bits=8, clip_min=0, clip_max=15, out_dtype="uint8")
         half = half_and_fraction(multiplier, shift, fraction)
         arguments = [x, *map(relax.const, (weight, bias, multiplier, shift)), half]
         x = emit(op.call("qconv2d", arguments, attrs))
@@ -601,7 +602,7 @@ def test_a_layer_between_marks_is_requantized_with_its_residual_and_limits():
         (multiplier, residual_multiplier), shift = multiplier_and_shift(*factors)
         attrs = LAYER | dict(input_zero_point=3, residual_zero_point=3, output_zero_point=7)
         # From -0.5 to 2 in steps of an eighth.
-        attrs |= dict(clip_min=3, clip_max=23, out_dtype="uint8")
+        attrs |= dict(input_bits=4, clip_min=3, clip_max=23, out_dtype="uint8")
         half = half_and_fraction(multiplier, shift, fraction)
         arguments = [y, *map(relax.const, (weight, bias, multiplier, shift)), half]
         arguments += [x, relax.const(residual_multiplier)]

@@ -1,0 +1,71 @@
+"""What all kernels of convolutions share: arguments, staging, tiles, and where the sums go."""
+
+from typing import Protocol
+
+import tvm
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script import builder as T
+
+from . import tiling
+from .accumulators import Accumulators, Output
+from .attributes import mark
+from .geometry import Conv2D
+from .lanes import padded
+from .packing import LANES
+from .staging import Staged, flat
+from .tiling import Place, Tile
+
+
+class Product(Protocol):
+    """The inner product of a kernel, in the order of its methods.
+
+    Attributes:
+        accumulator: the type of a sum, and of the bias.
+    """
+
+    accumulator: str
+
+    def tile(self, conv: Conv2D) -> Tile:
+        """How the output is cut."""
+
+    def declare(self, conv: Conv2D) -> None:
+        """Declare the arguments (x, weight)."""
+
+    def stage(self, conv: Conv2D) -> Staged:
+        """Make the windows of x readable, and the weights."""
+
+    def add(self, conv: Conv2D, staged: Staged, place: Place, sums: Accumulators) -> None:
+        """Emit the loops over a window, which make the sums of a tile."""
+
+
+def kernel(conv: Conv2D, product: Product, output: Output, cores: int) -> tvm.tirx.PrimFunc:
+    """The kernel of a convolution; a dense layer is one of a 1×1 window.
+
+    Returns:
+        A function of (x, weight, bias, what `output` declares, out).
+    """
+    shape = conv if conv.depthwise else conv.flattened()
+    groups, channels = shape.groups, shape.outputs_per_group
+    if shape.depthwise:
+        groups, channels = 1, shape.out_channels
+    tile = product.tile(shape)
+    shares = tiling.shares(shape, tile, cores) if output.is_dense else 1
+
+    with IRBuilder() as builder, T.prim_func(s_tir=True):
+        mark()
+        product.declare(conv)
+        bias = T.arg("bias", T.buffer((conv.out_channels,), product.accumulator))
+        output.declare(conv)
+        out = flat(T.arg("out", T.buffer(output.shape(conv), output.dtype)))
+
+        staged = product.stage(shape)
+        biases, stride = padded(bias, groups, channels, 0)
+        output.prepare(groups, channels)
+
+        with T.parallel(0, tiling.tasks(shape, tile, shares)) as task:
+            place = tiling.place(shape, tile, task, shares)
+            first = T.Bind(place.group * stride + place.block * LANES)
+            sums = Accumulators(tile, product.accumulator, biases, first)
+            product.add(shape, staged, place, sums)
+            sums.finish(shape, place, output, out)
+    return builder.get()
