@@ -1,4 +1,5 @@
 # How few bits can a classifier run on? `snakemake --cores 4` answers; see README.md.
+import gc
 import os
 import sys
 
@@ -13,6 +14,9 @@ sys.path.insert(0, workflow.basedir)
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [workflow.basedir, os.getcwd(), os.environ.get("PYTHONPATH")])
 )
+
+# What Snakemake makes of a workflow stays to the end: a search for garbage seldom finds any.
+gc.set_threshold(100_000)
 
 from bitsweep import slurm, termination
 

@@ -1,8 +1,10 @@
+import inspect
 import os
 import re
 import sys
 from pathlib import Path
 
+from snakemake.common import overwrite_function_params
 from snakemake.io import IOFile
 
 from bitsweep import code_digest, duplicates, fingerprint, foresight, limits
@@ -103,10 +105,18 @@ def script_of(rule):
     return CONFIG.stand_in or f"../workflow_scripts/{rule}.py"
 
 
+def signed(function):
+    """The function, with its parameters noted, which Snakemake else asks Python for at each job."""
+    overwrite_function_params(function, inspect.signature(function).parameters)
+    return function
+
+
 def code_of(rule):
     """A digest of the code that makes what a rule leaves, which an edit of the code changes."""
     script = Path(workflow.basedir, "workflow_scripts", f"{rule}.py")
-    return lambda wildcards: code_digest.of_stage(script, wildcards.get("engine"))
+    return signed(
+        lambda wildcards: code_digest.of_stage(script, wildcards.get("engine"))
+    )
 
 
 def times_limits_raised(outcome):
@@ -120,14 +130,15 @@ def times_limits_raised(outcome):
             {"timeout": LIMIT_SECONDS, "memory": LIMIT_MB},
         )
 
-    return told
+    return signed(told)
 
 
 def growing(amount):
     """What a job asks for: a job that a cluster killed for too little gets more the next time."""
-    return lambda wildcards, attempt: amount * attempt
+    return signed(lambda wildcards, attempt: amount * attempt)
 
 
+@signed
 def model_settings(wildcards):
     """The settings that a model is made by: not which precisions it has."""
     return CONFIG.models[wildcards.model].model_dump(
@@ -143,10 +154,12 @@ def training_settings(wildcards):
     return model.model_dump(mode="json", exclude=others)
 
 
+@signed
 def model_input_shape(wildcards):
     return list(CONFIG.models[wildcards.model].input_shape)
 
 
+@signed
 def model_sources(wildcards):
     """The files of the user's, or of `train` or `download`, that a model is made from."""
     model = CONFIG.models[wildcards.model]
@@ -184,6 +197,7 @@ def own_images(wildcards):
     )
 
 
+@signed
 def traced_network(wildcards):
     """The form of the traced network that the engine reads."""
     form = TRACED_FORM[wildcards.engine]
@@ -219,6 +233,7 @@ def experiment_of(wildcards):
     return experiment
 
 
+@signed
 def precision_settings(wildcards):
     """The settings that an experiment quantizes by; None for the baseline."""
     section = CONFIG.section(experiment_of(wildcards))
@@ -236,14 +251,17 @@ def outcomes_before(stage, wildcards):
     return [OUTCOMES[earlier] for earlier in stages[: stages.index(stage)]]
 
 
+@signed
 def before_search(wildcards):
     return outcomes_before("search", wildcards)
 
 
+@signed
 def before_quantize(wildcards):
     return outcomes_before("quantize", wildcards)
 
 
+@signed
 def statistics(wildcards):
     """The float network's statistics, for the precisions that rest on them."""
     if "calibrate" not in CONFIG.stages(experiment_of(wildcards)):
@@ -251,6 +269,7 @@ def statistics(wildcards):
     return {"statistics": IMPORTED + "statistics.npz"}
 
 
+@signed
 def plan(wildcards):
     """The plan that a search has left, for the precisions that are one."""
     if "search" not in CONFIG.stages(experiment_of(wildcards)):
@@ -265,10 +284,12 @@ def times(wildcards):
     return {"times": ON_TARGET + "layer_times.json"}
 
 
+@signed
 def target_settings(wildcards):
     return CONFIG.targets[wildcards.target].model_dump(mode="json")
 
 
+@signed
 def float_code(wildcards):
     """The baseline's evidence, to set an experiment's beside; the baseline has none before it."""
     if wildcards.precision == BASELINE:

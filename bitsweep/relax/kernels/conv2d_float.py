@@ -38,6 +38,7 @@ class Floats:
     """A multiplication and an addition of 16 channels."""
 
     accumulator = "float32"
+    unpacks = False
 
     def __init__(self, target: tvm.target.Target) -> None:
         self._target = target

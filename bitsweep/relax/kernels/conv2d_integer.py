@@ -7,7 +7,7 @@ from . import frame, tiling
 from .accumulators import Accumulators, Output
 from .dot import Dot, vector_registers
 from .geometry import Conv2D
-from .lanes import load
+from .lanes import load, store
 from .packing import LANES, QUAD, container_bits, midrise_offset, packed_integer_shape
 from .staging import Staged, flat, stage
 from .tiling import Place, Tile
@@ -43,6 +43,9 @@ def kernel(
     return frame.kernel(conv, product, output, tiling.cores(target))
 
 
+_VECTOR = LANES * QUAD
+
+
 class Bytes:
     """A dot product of 4 bytes in 16 channels."""
 
@@ -55,9 +58,12 @@ class Bytes:
         self._padding_value = input_zero_point
         self._target = target
 
+    @property
+    def unpacks(self) -> bool:
+        return self._per > 1
+
     def tile(self, conv: Conv2D) -> Tile:
-        # unpacking takes registers for a mask, an offset and a shift
-        registers = vector_registers(self._target) - (3 if self._per > 1 else 0)
+        registers = vector_registers(self._target)
         return tiling.choose(conv, registers, tiling.cores(self._target), step=QUAD)
 
     def declare(self, conv: Conv2D) -> None:
@@ -70,21 +76,35 @@ class Bytes:
         multiple = LANES if conv.depthwise else QUAD
         return stage(self._x, conv, multiple=multiple, padding_value=self._padding_value)
 
+    def unpack(self, conv: Conv2D, place: Place, tile: Tile) -> None:
+        steps = self._steps(conv)
+        first_row = self._first_row(conv, place)
+        rows = -(-steps // self._per)
+        self._unpacked = T.alloc_buffer((tile.blocks * rows * self._per * _VECTOR,), "int8")
+        with T.serial(0, tile.blocks * rows) as row:
+            packed = T.Bind(load(self._weights, (first_row + row) * _VECTOR, _VECTOR))
+            for part in range(self._per):
+                bit = T.int32(part * self._container)
+                at = (row * self._per + part) * _VECTOR
+                store(self._unpacked, at, _quads(packed, self._bits, bit))
+
     def add(self, conv: Conv2D, staged: Staged, place: Place, sums: Accumulators) -> None:
-        _, blocks, rows, *_ = packed_integer_shape(conv.weight_shape, self._bits, conv.groups)
+        steps = self._steps(conv)
         dot = Dot(self._target)
         start = staged.start(conv, place)
-        first_row = T.Bind((place.group * blocks + place.block) * rows)
+        if self.unpacks:
+            weights, first, stride = self._unpacked, 0, -(-steps // self._per) * self._per
+        else:
+            weights, first, stride = self._weights, self._first_row(conv, place), steps
         sums.start()
 
         def step(offset: tvm.ir.Expr, k4: tvm.ir.Expr) -> None:
             """Add the products of 4 input channels of one tap."""
-            row = T.Bind(first_row + k4 // self._per)
-            bit = T.Bind(k4 % self._per * self._container)
+            row = T.Bind(first + k4)
             vectors = []
             for b in range(sums.tile.blocks):
-                packed = load(self._weights, (row + b * rows) * (LANES * QUAD), LANES * QUAD)
-                vectors.append(dot.weights(_quads(packed, self._bits, bit)))
+                vector = load(weights, (row + b * stride) * _VECTOR, _VECTOR)
+                vectors.append(dot.weights(T.reinterpret(f"int8x{_VECTOR}", vector)))
             at = T.Bind(start + offset)
             for p, pixel in enumerate(sums.tile.pixels):
                 quad = load(staged.data, at + staged.window(conv, *pixel), QUAD)
@@ -94,9 +114,19 @@ class Bytes:
 
         staged.walk(conv, QUAD, -(-conv.inputs_per_group // QUAD), step)
 
+    def _steps(self, conv: Conv2D) -> int:
+        return conv.taps * -(-conv.inputs_per_group // QUAD)
+
+    def _first_row(self, conv: Conv2D, place: Place) -> tvm.ir.Expr:
+        """The first row of packed weights of a tile."""
+        _, blocks, rows, *_ = packed_integer_shape(conv.weight_shape, self._bits, conv.groups)
+        return T.Bind((place.group * blocks + place.block) * rows)
+
 
 class DepthwiseBytes(Bytes):
     """A product of a byte in 16 channels, every one with an activation of its own."""
+
+    unpacks = False
 
     def tile(self, conv: Conv2D) -> Tile:
         # an activation and a product take a register each

@@ -101,6 +101,7 @@ class Planes:
     """The count of a word's differing bits in 16 channels."""
 
     accumulator = "int32"
+    unpacks = False
 
     def __init__(
         self,

@@ -21,9 +21,11 @@ class Product(Protocol):
 
     Attributes:
         accumulator: the type of a sum, and of the bias.
+        unpacks: whether `unpack` is to be called.
     """
 
     accumulator: str
+    unpacks: bool
 
     def tile(self, conv: Conv2D) -> Tile:
         """How the output is cut."""
@@ -33,6 +35,9 @@ class Product(Protocol):
 
     def stage(self, conv: Conv2D) -> Staged:
         """Make the windows of x readable, and the weights."""
+
+    def unpack(self, conv: Conv2D, place: Place, tile: Tile) -> None:
+        """Unpack the weights of a tile's blocks once, for all tiles of these blocks in a row."""
 
     def add(self, conv: Conv2D, staged: Staged, place: Place, sums: Accumulators) -> None:
         """Emit the loops over a window, which make the sums of a tile."""
@@ -49,7 +54,12 @@ def kernel(conv: Conv2D, product: Product, output: Output, cores: int) -> tvm.ti
     if shape.depthwise:
         groups, channels = 1, shape.out_channels
     tile = product.tile(shape)
-    shares = tiling.shares(shape, tile, cores) if output.is_dense else 1
+    shares = 1
+    if output.is_dense:
+        shares = tiling.shares_of_pixels(shape, tile, cores)
+    elif product.unpacks:
+        shares = tiling.shares_of_runs(shape, tile, cores)
+    run = tiling.run(shape, tile, shares) if product.unpacks else 1
 
     with IRBuilder() as builder, T.prim_func(s_tir=True):
         mark()
@@ -62,10 +72,18 @@ def kernel(conv: Conv2D, product: Product, output: Output, cores: int) -> tvm.ti
         biases, stride = padded(bias, groups, channels, 0)
         output.prepare(groups, channels)
 
-        with T.parallel(0, tiling.tasks(shape, tile, shares)) as task:
-            place = tiling.place(shape, tile, task, shares)
+        def write(place: Place) -> None:
             first = T.Bind(place.group * stride + place.block * LANES)
             sums = Accumulators(tile, product.accumulator, biases, first)
             product.add(shape, staged, place, sums)
             sums.finish(shape, place, output, out)
+
+        with T.parallel(0, tiling.tasks(shape, tile, shares) // run) as task:
+            if not product.unpacks:
+                write(tiling.place(shape, tile, task, shares))
+            else:
+                first = T.Bind(task * run)
+                product.unpack(shape, tiling.place(shape, tile, first, shares), tile)
+                with T.serial(0, run) as number:
+                    write(tiling.place(shape, tile, first + number, shares))
     return builder.get()

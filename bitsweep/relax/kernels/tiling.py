@@ -1,6 +1,5 @@
 """How a convolution is cut into tiles whose accumulators fit in registers."""
 
-import math
 from dataclasses import dataclass
 from itertools import product
 
@@ -109,18 +108,36 @@ def place(conv: Conv2D, tile: Tile, task: tvm.ir.Expr, shares: int = 1) -> Place
 def tasks(conv: Conv2D, tile: Tile, shares: int = 1) -> int:
     """How many tiles cover the output."""
     extents = _extents(conv, tile)
-    pixels = _pixels(extents)
-    return math.prod(extents.values()) // pixels * (-(-pixels // shares) * shares)
+    return extents["group"] * extents["block"] * shares * run(conv, tile, shares)
 
 
-def shares(conv: Conv2D, tile: Tile, cores: int) -> int:
+def run(conv: Conv2D, tile: Tile, shares: int = 1) -> int:
+    """How many tiles in a row are of the same blocks of channels, unless they are depthwise."""
+    return -(-_pixels(_extents(conv, tile)) // shares)
+
+
+def shares_of_pixels(conv: Conv2D, tile: Tile, cores: int) -> int:
     """In how many parts the pixels are cut so that no two cores write to one line of a cache.
 
     As many as cores, where that leaves the cores about the same to do.
     """
     pixels = _pixels(_extents(conv, tile))
-    idle = -(-pixels // cores) * cores / pixels - 1
-    return 1 if conv.depthwise or idle > _IDLE else cores
+    return 1 if conv.depthwise or _idle(pixels, cores) > _IDLE else cores
+
+
+def shares_of_runs(conv: Conv2D, tile: Tile, cores: int) -> int:
+    """In how many parts the pixels are cut where cores take whole runs.
+
+    In as many as cores, where that leaves them less idle than runs over all pixels do.
+    """
+    extents = _extents(conv, tile)
+    runs = _idle(extents["group"] * extents["block"], cores)
+    return 1 if runs <= max(_IDLE, _idle(_pixels(extents), cores)) else cores
+
+
+def _idle(parts: int, cores: int) -> float:
+    """The time that cores are idle, of the time that equal parts take them."""
+    return -(-parts // cores) * cores / parts - 1
 
 
 def _pixels(extents: dict[str, int]) -> int:
