@@ -14,10 +14,12 @@ _LLVM_TOKEN = re.compile(
     r'"[^"\n]*"|;.*|[%@$!#][\w.$-]+|\b(half|bfloat|float|double|i(?:1|2|4|8|16|32|64))\b(?![.$:-])'
 )
 
-# Integer products summed in one instruction, fused float multiply-add, and plain products.
+# Integer products summed in one instruction, bits of vectors counted (sums of products of bits),
+# fused float multiply-add, and plain products.
 GROUPS = {
     "int_dot": r"vpdp[bw][su]{2}ds?|v?pmaddubsw|v?pmaddwd|tdpb[su]{2}d"
     r"|[su]dot|usdot|sudot|[su]mmla|usmmla",
+    "bit_count": r"vpopcnt[bwdq]|cnt",
     "float_fma": r"vfn?m(?:add|sub)\w*|v?dpbf16ps|tdp(?:bf|fp)16ps|fn?m(?:add|sub)|fml[as]"
     r"|bfdot|bfmmla",
     "int_multiply": r"v?pmul(?:l[wdq]|hu?w|hrsw|u?dq)|ml[as]|[su]mull2?|[su]mlal2?",

@@ -15,7 +15,11 @@ _BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _BROWN, _PINK, _GREY, _YELLOW, _SKY = sea
     "colorblind", 10
 )
 _COLOURS = {"float": _ORANGE, "i8": _BLUE, "i16": _SKY, "i32": _GREEN, "others": _GREY}
-_INSTRUCTIONS = {"int_dot": ("integer dot products", _BLUE), "float_fma": ("float FMAs", _ORANGE)}
+_INSTRUCTIONS = {
+    "int_dot": ("integer dot products", _BLUE),
+    "bit_count": ("bit counts", _PINK),
+    "float_fma": ("float FMAs", _ORANGE),
+}
 
 
 @style.styled
@@ -57,11 +61,11 @@ def _shares(ax: Axes, slot: float, row: pd.Series, panel: Panel) -> None:
 
 
 def _instructions(ax: Axes, slot: float, row: pd.Series, panel: Panel) -> None:
-    height = panel.bar / 2
-    for (name, (_, colour)), offset in zip(_INSTRUCTIONS.items(), (-0.5, 0.5), strict=True):
+    height = panel.bar / len(_INSTRUCTIONS)
+    for place, (name, (_, colour)) in enumerate(_INSTRUCTIONS.items()):
         count = row[f"{name}_instructions"]
-        y = slot + offset * height
+        y = slot + (place - (len(_INSTRUCTIONS) - 1) / 2) * height
         ax.barh(y, count, height, facecolor=colour, edgecolor=style.INK, linewidth=0.4, zorder=2)
         ax.annotate(
-            f"{count:,}", (count, y), (3, 0), textcoords="offset points", va="center", fontsize=6
+            f"{count:,}", (count, y), (3, 0), textcoords="offset points", va="center", fontsize=5
         )

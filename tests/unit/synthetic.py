@@ -277,7 +277,7 @@ def _code(experiment: Experiment) -> dict:
         floats = {"instructions": 8000, "int_dot": 0, "float_fma": 5120, "vfmadd231ps": 5120}
         return {
             "dtypes": dict.fromkeys(LLVM_TYPES, 0) | (quantized if integer else plain),
-            "instructions": {"int_multiply": 210, "float_multiply": 90}
+            "instructions": {"int_multiply": 210, "float_multiply": 90, "bit_count": 0}
             | (integers if integer else floats),
             "sizes": {
                 "ir_bytes": 52_000,

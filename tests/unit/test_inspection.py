@@ -136,13 +136,15 @@ def test_instructions(tmp_path):
         "int_dot": "vpdpbusd vpdpbusds vpdpwssd vpdpwssds vpdpbssd vpdpwuud vpmaddubsw vpmaddwd "
         "pmaddubsw pmaddwd tdpbusd tdpbssd tdpbsud tdpbuud sdot udot usdot sudot smmla ummla "
         "usmmla",
+        "bit_count": "vpopcntb vpopcntw vpopcntd vpopcntq cnt",
         "float_fma": "vfmadd132ps vfmadd213sd vfmadd231ph vfnmadd231ps vfmsub231ps vfnmsub213ss "
         "vfmaddsub231ps vfmsubadd213pd vdpbf16ps tdpbf16ps tdpfp16ps fmla fmls fmadd fmsub fnmadd "
         "bfdot bfmmla",
         "int_multiply": "vpmulld vpmullw vpmullq pmulld pmullw vpmulhw vpmulhuw pmulhw vpmulhrsw "
         "vpmuldq vpmuludq mla mls smull smull2 umlal smlal2",
         "float_multiply": "vmulps vmulpd vmulss vmulsd vmulph mulps mulsd fmul",
-        None: "imull vaddps vpaddd vpsubd movl fadd mul madd vfpclassps vpmovsxbw fmulx",
+        None: "popcntl popcntq imull vaddps vpaddd vpsubd movl fadd mul madd vfpclassps vpmovsxbw "
+        "fmulx",
     }.items(),
 )
 def test_groups(tmp_path, group, mnemonics):
