@@ -35,7 +35,25 @@ REPEATS = 15
 
 
 def main(precisions: Sequence[str], shapes: int | None) -> None:
-    target = tvm.target.Target(
+    target = host()
+    print(target)
+    for precision in precisions:
+        total_ms, build_s, total = 0.0, 0.0, 0
+        print(f"\n{precision:<30} {'layers':>6} {'build s':>8} {'ms':>8} {'GMAC/s':>8}")
+        for conv, residual, count in islice(layers(), shapes):
+            started = time.perf_counter()
+            run = bind(conv, precision, residual, target)
+            build_s += (spent := time.perf_counter() - started)
+            ms = 1e3 * median(run)
+            total_ms += count * ms
+            total += count
+            print(f"{named(conv):<30} {count:6} {spent:8.2f} {ms:8.3f} {conv.macs / ms / 1e6:8.1f}")
+        print(f"{'all':<30} {total:6} {build_s:8.2f} {total_ms:8.3f}", flush=True)
+
+
+def host() -> tvm.target.Target:
+    """This machine's CPU, for as many cores as TVM has threads."""
+    return tvm.target.Target(
         {
             "kind": "llvm",
             "mtriple": llvm_get_system_triple(),
@@ -43,21 +61,12 @@ def main(precisions: Sequence[str], shapes: int | None) -> None:
             "num-cores": tvm.runtime.num_threads(),
         }
     )
-    print(target)
-    for precision in precisions:
-        total_ms, build_s, total = 0.0, 0.0, 0
-        print(f"\n{precision:<30} {'layers':>6} {'build s':>8} {'ms':>8} {'GMAC/s':>8}")
-        for conv, residual, count in islice(layers(), shapes):
-            started = time.perf_counter()
-            run = _bind(conv, precision, residual, target)
-            build_s += (spent := time.perf_counter() - started)
-            ms = 1e3 * _median(run)
-            total_ms += count * ms
-            total += count
-            size, name = conv.kernel[0], f"{conv.height}² × {conv.in_channels}"
-            name = f"{name} → {conv.out_channels}, {size}×{size}/{conv.strides[0]}"
-            print(f"{name:<30} {count:6} {spent:8.2f} {ms:8.3f} {conv.macs / ms / 1e6:8.1f}")
-        print(f"{'all':<30} {total:6} {build_s:8.2f} {total_ms:8.3f}", flush=True)
+
+
+def named(conv: Conv2D) -> str:
+    """A layer in a few characters."""
+    size, name = conv.kernel[0], f"{conv.height}² × {conv.in_channels}"
+    return f"{name} → {conv.out_channels}, {size}×{size}/{conv.strides[0]}"
 
 
 def layers() -> Iterator[tuple[Conv2D, bool, int]]:
@@ -85,7 +94,7 @@ def layers() -> Iterator[tuple[Conv2D, bool, int]]:
     yield conv(1, 2048, 1000, 1, 1), False, 1
 
 
-def _bind(conv: Conv2D, precision: str, residual: bool, target: tvm.target.Target):
+def bind(conv: Conv2D, precision: str, residual: bool, target: tvm.target.Target):
     """The kernel, built and applied to random values."""
     random = np.random.default_rng(0)
     if precision == "float32":
@@ -158,17 +167,17 @@ def _integer(
     return function, [*arrays, np.zeros_like(activations(conv.output_shape))]
 
 
-def _precision(text: str) -> str:
+def precision_of(text: str) -> str:
     if text != "float32" and not re.fullmatch("w[1-8]a[1-8]", text):
         raise argparse.ArgumentTypeError(f"{text!r}: allowed are float32 and w1a1 to w8a8")
     return text
 
 
-def _median(run) -> float:
+def median(run, repeats: int = REPEATS) -> float:
     """Seconds of a run."""
     run()
     seconds = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         started = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - started)
@@ -177,7 +186,7 @@ def _median(run) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("precisions", nargs="*", default=PRECISIONS, type=_precision)
+    parser.add_argument("precisions", nargs="*", default=PRECISIONS, type=precision_of)
     parser.add_argument("--shapes", type=int)
     arguments = parser.parse_args()
     main(arguments.precisions, arguments.shapes)

@@ -27,6 +27,10 @@ SMALLEST = {
             r"w1a1 .*\n(.+\n){5}all +7 ",
         ],
     ),
+    "tiles": (
+        ["--shapes", "1", "w1a1"],
+        [r"w1a1 .*\n.+ <> +\S+ +<> +\S+ +<> +<>\nall +<> +<> +<>\n"],
+    ),
     "models": (
         ["squeezenet1_1"],
         [r"squeezenet1_1 +\d.\de-\d\d +<> +<> +<> +<> +<> +100.0 \{'nn.avg_pool2d': 1\}"],

@@ -1,5 +1,6 @@
 """How a convolution is cut into tiles whose accumulators fit in registers."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -64,15 +65,19 @@ def choose(
         instructions: what a step takes for one vector.
         passes: how often the window is walked.
     """
-    candidates = (
-        Tile(rows, columns, count)
-        for rows in range(1, min(conv.out_height, 4) + 1)
-        for columns in range(1, min(conv.out_width, MAX_PIXELS // rows) + 1)
-        for count in range(1, 2 if conv.depthwise else min(_blocks(conv), MAX_PIXELS) + 1)
-        if rows * columns * count + count + 1 <= registers
-    )
     steps = passes * conv.taps * -(-conv.inputs_per_group // step)
-    return min(candidates, key=lambda tile: _cost(conv, tile, cores, steps, instructions))
+    return min(
+        candidates(conv, registers), key=lambda tile: _cost(conv, tile, cores, steps, instructions)
+    )
+
+
+def candidates(conv: Conv2D, registers: int) -> Iterator[Tile]:
+    """The tiles whose sums, with the weights and an activation of a step, registers hold."""
+    for rows in range(1, min(conv.out_height, 4) + 1):
+        for columns in range(1, min(conv.out_width, MAX_PIXELS // rows) + 1):
+            for count in range(1, 2 if conv.depthwise else min(_blocks(conv), MAX_PIXELS) + 1):
+                if rows * columns * count + count + 1 <= registers:
+                    yield Tile(rows, columns, count)
 
 
 def place(conv: Conv2D, tile: Tile, task: tvm.ir.Expr, shares: int = 1) -> Place:
