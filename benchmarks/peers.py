@@ -184,7 +184,7 @@ def make(network: str, folder: str) -> None:
     import onnxruntime
     import openvino
     import torch
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with np.load(Path(network, "calibration.npz")) as file:
@@ -208,7 +208,7 @@ def make(network: str, folder: str) -> None:
         prepared,
         paths["onnxruntime int8"],
         Images(),
-        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,  # which VNNI multiplies
         per_channel=True,
     )
     model = openvino.convert_model(paths["onnxruntime float32"])
