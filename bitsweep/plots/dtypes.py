@@ -66,6 +66,12 @@ def _instructions(ax: Axes, slot: float, row: pd.Series, panel: Panel) -> None:
         count = row[f"{name}_instructions"]
         y = slot + (place - (len(_INSTRUCTIONS) - 1) / 2) * height
         ax.barh(y, count, height, facecolor=colour, edgecolor=style.INK, linewidth=0.4, zorder=2)
-        ax.annotate(
-            f"{count:,}", (count, y), (3, 0), textcoords="offset points", va="center", fontsize=5
-        )
+        if count:
+            ax.annotate(
+                f"{count:,}",
+                (count, y),
+                (3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=5,
+            )
