@@ -81,18 +81,19 @@ class _Layouts:
                     readers[var].append((None, 0))
         for var in graph.variables(function.body.body):
             readers[var].append((None, 0))
+
+        def takes_planes(reader: relax.Var | None, place: int) -> bool:
+            if place == _RESIDUAL:
+                return _is_aligned(calls[reader])
+            return reader in layouts.convolutions
+
         for var, call in calls.items():
             bits = {
                 calls[reader].attrs["input_bits"]
                 for reader, place in readers[var]
                 if place == 0 and reader in layouts.convolutions
             }
-            others = [
-                reader
-                for reader, place in readers[var]
-                if place != _RESIDUAL and reader not in layouts.convolutions
-            ]
-            if bits and not others and _writes_planes(call):
+            if bits and all(takes_planes(*by) for by in readers[var]) and _writes_planes(call):
                 (layouts.native[var],) = bits
         for var, call in calls.items():
             # what is only added to sums that become planes: thresholds take it as planes
@@ -120,9 +121,13 @@ def _pays(call: relax.Expr, target: tvm.target.Target) -> bool:
 
 
 def _writes_planes(call: relax.Expr) -> bool:
+    return call.attrs["out_dtype"] == "uint8" and _is_aligned(call)
+
+
+def _is_aligned(call: relax.Expr) -> bool:
+    """Whether the 16 channels of an output's vector are a half of a word of planes."""
     conv = op.geometry(call)
-    aligned = conv.groups == 1 or conv.depthwise or conv.outputs_per_group % LANES == 0
-    return call.attrs["out_dtype"] == "uint8" and aligned
+    return conv.groups == 1 or conv.depthwise or conv.outputs_per_group % LANES == 0
 
 
 def _of_planes(call: relax.Expr, data: relax.Expr, conv: Conv2D) -> relax.Expr:

@@ -5,6 +5,7 @@ import pytest
 import tvm
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from tvm import relax
 
 from bitsweep.relax import QConfig, graph, op
 from bitsweep.relax.compiler import lowered
@@ -297,6 +298,29 @@ def test_networks_on_planes_answer_to_the_bit(target, monkeypatch, make, bits, e
     for image, answer in zip(images, answers, strict=True):
         expected = list(interpreter.interpret(module, image[None]).values())[-1][0]
         assert np.abs(answer - expected).max() <= 1e-5 * np.abs(expected).max() + 1e-30
+
+
+def grouped_residual(network):
+    """What a convolution of planes reads is added to the sums of one of groups of 8 channels."""
+    network.conv(24, (1, 1))
+    network.activate("relu")
+    before = network.last
+    network.conv(24, (3, 3), padding=(1, 1, 1, 1))
+    network.activate("relu")
+    network.conv(24, (1, 1), groups=3)
+    network.emit(relax.op.add(before, network.last))
+    network.activate("relu")
+    network.conv(5, (1, 1))
+
+
+def test_a_residual_stays_bytes_where_groups_share_words(target, monkeypatch):
+    monkeypatch.setattr(conv2d_planes, "pays", lambda *_: True)
+    network = random_network.built(grouped_residual, 3, (5, 6))
+    module, images = integers(network, few_bits(1, 2, None), target)
+    answers = outputs(module, images, target)
+    for image, answer in zip(images, answers, strict=True):
+        expected = list(interpreter.interpret(module, image[None]).values())[-1][0]
+        assert np.abs(answer - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 def test_what_only_planes_read_is_never_bytes(target, monkeypatch):
