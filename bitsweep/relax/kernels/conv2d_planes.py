@@ -19,11 +19,10 @@ from .dot import has_vnni, is_x86_64, vector_registers
 from .geometry import Conv2D
 from .lanes import load
 from .packing import LANES, QUAD
-from .planes import WORD, packed_planes_shape, planes_shape, words
+from .planes import HALVES, WORD, packed_planes_shape, planes_shape, words
 from .staging import Staged, flat, stage
 from .tiling import Place, Tile
 
-_HALVES = WORD // LANES
 MOST_WEIGHT_BITS = 2
 MOST_INPUT_BITS = 4
 _INSTRUCTIONS = 3  # to compare two words of each channel, to count, and to subtract
@@ -135,7 +134,7 @@ class Planes:
 
     def stage(self, conv: Conv2D) -> Staged:
         self._weights = flat(self._weight)
-        halves = words(self._channels) * _HALVES
+        halves = words(self._channels) * HALVES
         planes = replace(conv, batch=self._input_bits * conv.batch, in_channels=halves)
 
         def padding(image: tvm.ir.Expr, element: tvm.ir.Expr) -> tvm.ir.Expr:
@@ -179,13 +178,13 @@ class Planes:
                     ]
                     at = T.Bind(x + offset)
                     for p, pixel in enumerate(tile.pixels):
-                        halves = load(staged.data, at + staged.window(conv, *pixel), _HALVES)
+                        halves = load(staged.data, at + staged.window(conv, *pixel), HALVES)
                         word = T.broadcast(T.reinterpret("uint32", halves), LANES)
                         value = T.Bind(word)
                         for b, vector in enumerate(vectors):
                             sums.update(p, b, lambda acc, x=value, n=vector: acc - _count(x ^ n))
 
-                staged.walk(conv, _HALVES, words(conv.inputs_per_group), step)
+                staged.walk(conv, HALVES, words(conv.inputs_per_group), step)
 
 
 def _count(vector: tvm.ir.Expr) -> tvm.ir.Expr:

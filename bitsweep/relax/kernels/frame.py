@@ -57,7 +57,7 @@ def kernel(conv: Conv2D, product: Product, output: Output, cores: int) -> tvm.ti
     shares = 1
     if output.is_dense:
         shares = tiling.shares_of_pixels(shape, tile, cores)
-    elif product.unpacks:
+    if product.unpacks and shares == 1:
         shares = tiling.shares_of_runs(shape, tile, cores)
     run = tiling.run(shape, tile, shares) if product.unpacks else 1
 

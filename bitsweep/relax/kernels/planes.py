@@ -18,7 +18,7 @@ from .packing import LANES, lanes_last
 from .staging import flat
 
 WORD = 32
-_HALVES = WORD // LANES
+HALVES = WORD // LANES
 
 
 def words(channels: int) -> int:
@@ -29,7 +29,7 @@ def words(channels: int) -> int:
 def planes_shape(shape: tuple[int, int, int, int], bits: int) -> tuple[int, ...]:
     """The shape of the planes, uint16, of a tensor of shape (N,H,W,C)."""
     *pixels, channels = shape
-    return (bits, *pixels, words(channels) * _HALVES)
+    return (bits, *pixels, words(channels) * HALVES)
 
 
 def packed_planes_shape(
@@ -72,7 +72,7 @@ def kernel(shape: tuple[int, int, int, int], bits: int) -> tvm.tirx.PrimFunc:
     """
     *extents, channels = shape
     pixels = int(np.prod(extents))
-    halves = words(channels) * _HALVES
+    halves = words(channels) * HALVES
     whole = channels // LANES
 
     with IRBuilder() as builder, T.prim_func(s_tir=True):

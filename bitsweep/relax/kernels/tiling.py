@@ -133,11 +133,16 @@ def shares_of_pixels(conv: Conv2D, tile: Tile, cores: int) -> int:
 def shares_of_runs(conv: Conv2D, tile: Tile, cores: int) -> int:
     """In how many parts the pixels are cut where cores take whole runs.
 
-    In as many as cores, where that leaves them less idle than runs over all pixels do.
+    In as few as leave the busiest core about as little to do as any number of parts does.
     """
     extents = _extents(conv, tile)
-    runs = _idle(extents["group"] * extents["block"], cores)
-    return 1 if runs <= max(_IDLE, _idle(_pixels(extents), cores)) else cores
+    runs = extents["group"] * extents["block"]
+    busiest = {
+        shares: -(-runs * shares // cores) * run(conv, tile, shares)
+        for shares in range(1, min(cores, _pixels(extents)) + 1)
+    }
+    enough = min(busiest.values()) * (1 + _IDLE)
+    return next(shares for shares, tiles in busiest.items() if tiles <= enough)
 
 
 def _idle(parts: int, cores: int) -> float:

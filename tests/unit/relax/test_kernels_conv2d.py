@@ -353,7 +353,7 @@ def test_tiles_cover_the_output_and_fit_in_registers(conv, registers, cores):
     assert tiling.tasks(conv, tile) * len(tile.pixels) * tile.blocks * 16 >= np.prod(
         conv.output_shape
     )
-    for shares in (1, cores):
+    for shares in {1, cores, tiling.shares_of_runs(conv, tile, cores)}:
         tasks, run = tiling.tasks(conv, tile, shares), tiling.run(conv, tile, shares)
         assert tasks >= tiling.tasks(conv, tile)
         assert tasks % (run * shares) == 0
