@@ -1,16 +1,17 @@
-"""ResNet50 beside the systems that a user would pick instead, all in turn, in one run.
+"""A network beside the systems that a user would pick instead, all in turn, in one run.
 
     snakemake --cores 4                                    # makes the modules of results/
     python -m venv peers && peers/bin/pip install -r requirements/peers.txt
-    python benchmarks/peers.py --peers peers/bin/python [--results R] [--threads N] [--rounds N]
+    python benchmarks/peers.py --peers peers/bin/python [--results R] [--model M]
+        [--threads N] [--rounds N]
 
-Takes the traced `resnet50` and its calibration images from the results of the default experiment:
-Relax's modules as they are; of ONNX Runtime float32 and int8 (static, QDQ, per channel), of
-OpenVINO float32 and int8 (NNCF's post-training quantization). Each is a process of its own that
-waits, stopped, while another runs. Prints the versions; for each system the median milliseconds of
-an image with the 2.5th and 97.5th percentile of its rounds, the median of its ratios to OpenVINO's
-int8 and to Relax's int8 of the same round, and the cosine of its answer with PyTorch's. Without
-`--peers`, Relax's modules alone.
+Takes a traced model, `resnet50` by default, and its calibration images from the results of an
+experiment: Relax's modules as they are; of ONNX Runtime float32 and int8 (static, QDQ, per
+channel), of OpenVINO float32 and int8 (NNCF's post-training quantization). Each is a process of its
+own that waits, stopped, while another runs. Prints the versions; for each system the median
+milliseconds of an image with the 2.5th and 97.5th percentile of its rounds, the median of its
+ratios to OpenVINO's int8 and to Relax's int8 of the same round, and the cosine of its answer with
+PyTorch's. Without `--peers`, Relax's modules alone.
 """
 
 import argparse
@@ -31,12 +32,11 @@ RUNS = 5  # of a round, after one that is dropped
 REFERENCES = ("openvino int8", "relax int8")
 
 
-def main(peers: str | None, results: Path, threads: int, rounds: int) -> None:
-    network = results / "resnet50"
+def main(peers: str | None, network: Path, threads: int, rounds: int) -> None:
     precisions = [path.parent.name for path in sorted(network.glob("relax/*/*/module.so"))]
     precisions = [p for p in precisions if _module(network, p).stat().st_size]
     if not precisions:
-        sys.exit(f"{network} has no module of Relax: run the default experiment")
+        sys.exit(f"{network} has no module of Relax: run an experiment that makes it")
     with tempfile.TemporaryDirectory() as folder:
         systems = {
             f"relax {p}": _Timed(sys.executable, "relax", _module(network, p), network, threads)
@@ -229,7 +229,9 @@ if __name__ == "__main__":
         parser = argparse.ArgumentParser()
         parser.add_argument("--peers")
         parser.add_argument("--results", type=Path, default=ROOT / "results")
+        parser.add_argument("--model", default="resnet50")
         parser.add_argument("--threads", type=int, default=2)
         parser.add_argument("--rounds", type=int, default=100)
         arguments = parser.parse_args()
-        main(arguments.peers, arguments.results.resolve(), arguments.threads, arguments.rounds)
+        network = arguments.results.resolve() / arguments.model
+        main(arguments.peers, network, arguments.threads, arguments.rounds)

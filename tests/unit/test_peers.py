@@ -19,7 +19,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks/peers.py"
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """What the benchmark reads of a finished experiment: two modules, and a failed one's empty."""
-    network = tmp_path_factory.mktemp("finished") / "resnet50"
+    network = tmp_path_factory.mktemp("finished") / "tiny"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5)).eval()
@@ -42,7 +42,7 @@ def run(results, *arguments):
 
 
 def test_modules_are_timed_in_turn_and_answer_as_pytorch(results):
-    ended = run(results, "--rounds", "3")
+    ended = run(results, "--model", "tiny", "--rounds", "3")
     assert ended.returncode == 0, ended.stderr
     told, _, *rows = ended.stdout.splitlines()
     assert told == "1 threads, 3 rounds of 5 runs"
@@ -59,5 +59,5 @@ def test_results_without_a_module_are_told(tmp_path):
     ended = run(tmp_path)
     assert ended.returncode == 1
     assert ended.stderr == (
-        f"{tmp_path / 'resnet50'} has no module of Relax: run the default experiment\n"
+        f"{tmp_path / 'resnet50'} has no module of Relax: run an experiment that makes it\n"
     )
