@@ -225,8 +225,8 @@ def _residual_error(call: relax.Expr, state: State) -> np.ndarray | np.float32:
 
 
 def _moments(layer: Layer, attrs: dict, inputs, aims) -> weights.Moments:
-    groups, outputs, width = layer.rows.shape
-    moments = weights.Moments(width, outputs, (groups,) if groups > 1 else ())
+    groups, outputs, _ = layer.rows.shape
+    moments = weights.Moments()
     gathered: list[tuple[np.ndarray, np.ndarray]] = []
 
     def form_products():

@@ -7,33 +7,86 @@ from .factor import add_to_diagonal
 _LAST_BITS = 32  # that sums of some thousand products are off by, at most
 _BLOCK = 64
 
+Rows = tuple[np.ndarray, np.ndarray]
+
 
 class Moments:
     """What fitting a layer of K inputs and O outputs needs to know of its calibration data.
 
-    Every batch's rows are halved, and the halves' moments kept apart, so that what is fitted to
-    one can be judged by the other. Memory is O(K² + K·O) whatever the number of rows. `groups` is
-    the shape of leading axes, for the groups of a convolution.
+    Every batch's rows are halved, so that what is fitted to one half can be judged by the other.
+    Memory is O(K² + K·O) whatever the number of batches; a single one is kept as it came.
     """
 
-    def __init__(self, inputs: int, outputs: int, groups: tuple[int, ...] = ()):
-        self._counts = np.zeros(2)
-        self._dtype = np.dtype(np.float32)
-        self._products = np.zeros((2, *groups, inputs, inputs))
-        self._crosses = np.zeros((2, *groups, outputs, inputs))
-        self._inputs = np.zeros((2, *groups, inputs))
-        self._outputs = np.zeros((2, *groups, outputs))
+    def __init__(self):
+        self._batch: Rows | None = None
+        self._sums: _Sums | None = None
 
     def update(self, inputs: np.ndarray, outputs: np.ndarray) -> None:
         """Take in rows: what the quantized layer reads (…, N, K) and should answer (…, N, O).
 
-        Rows are in the order of the images. Inputs are real values (dequantized), padding included
-        as it is read; answers are those before the activation function, with bias or without.
-        What a batch adds is computed in the inputs' dtype, and added up in float64.
+        Leading axes, the same in every batch, are the groups of a convolution. Rows are in the
+        order of the images. Inputs are real values (dequantized), padding included as it is read;
+        answers are those before the activation function, with bias or without. What a batch adds is
+        computed in the inputs' dtype, and added up in float64.
         """
+        if self._batch is None and self._sums is None:
+            self._batch = inputs, outputs
+            return
+        if self._sums is None:
+            self._sums = _Sums(*self._batch)
+            self._batch = None
+        self._sums.add(inputs, outputs)
+
+    def centred(self, half: int | None = None) -> Rows | None:
+        """Return the inputs and outputs, less their means, of one half (0 or 1) or of all rows.
+
+        None where there was more than one batch, of which only sums are kept.
+        """
+        if self._batch is None:
+            return None
+        rows = slice(None) if half is None else _halves(self._batch[0])[half]
+        inputs, outputs = (values[..., rows, :] for values in self._batch)
+        return inputs - _mean(inputs), outputs - _mean(outputs)
+
+    def covariance(self, half: int | None = None) -> np.ndarray:
+        """Return the inputs' (…, K, K), in their dtype: the Hessian where a bias takes up means.
+
+        What the inputs' precision leaves uncertain is added to the diagonal, so that no direction
+        in which they hardly vary comes out negative.
+        """
+        if rows := self.centred(half):
+            read = rows[0]
+            covariance = np.swapaxes(read, -1, -2) @ read
+            covariance /= max(read.shape[-2], 1)
+            power = np.trace(covariance, axis1=-2, axis2=-1)
+        else:
+            covariance, power = self._sums.covariance(half)
+        add_to_diagonal(covariance, _LAST_BITS * np.finfo(covariance.dtype).eps * power)
+        return covariance
+
+    def cross_covariance(self, half: int | None = None) -> np.ndarray:
+        """Return the outputs' with the inputs, (…, O, K)."""
+        if rows := self.centred(half):
+            read, wanted = rows
+            return np.swapaxes(wanted, -1, -2) @ read / max(read.shape[-2], 1)
+        return self._sums.cross_covariance(half)
+
+
+class _Sums:
+    """Sums of products, each half's apart, over batches."""
+
+    def __init__(self, inputs: np.ndarray, outputs: np.ndarray):
+        groups, width, wide = inputs.shape[:-2], inputs.shape[-1], outputs.shape[-1]
         self._dtype = inputs.dtype
-        middle = (inputs.shape[-2] + 1) // 2
-        for half, rows in enumerate((slice(None, middle), slice(middle, None))):
+        self._counts = np.zeros(2)
+        self._products = np.zeros((2, *groups, width, width))
+        self._crosses = np.zeros((2, *groups, wide, width))
+        self._inputs = np.zeros((2, *groups, width))
+        self._outputs = np.zeros((2, *groups, wide))
+        self.add(inputs, outputs)
+
+    def add(self, inputs: np.ndarray, outputs: np.ndarray) -> None:
+        for half, rows in enumerate(_halves(inputs)):
             read, wanted = inputs[..., rows, :], outputs[..., rows, :]
             count = read.shape[-2]
             ones = np.ones(count, read.dtype)
@@ -43,21 +96,9 @@ class Moments:
             self._inputs[half] += ones @ read
             self._outputs[half] += ones @ wanted
 
-    def input_mean(self, half: int | None = None) -> np.ndarray:
-        """Return (…, K), of one half (0 or 1) or of all."""
-        return self._mean(self._inputs, half)
-
-    def output_mean(self, half: int | None = None) -> np.ndarray:
-        """Return (…, O)."""
-        return self._mean(self._outputs, half)
-
-    def covariance(self, half: int | None = None) -> np.ndarray:
-        """Return the inputs' (…, K, K), in their dtype: the Hessian where a bias takes up means.
-
-        What the inputs' precision leaves uncertain is added to the diagonal, so that no direction
-        in which they hardly vary comes out negative.
-        """
-        mean = self.input_mean(half)
+    def covariance(self, half: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """With it, the mean square of an input, summed over the inputs, (…,)."""
+        mean = self._mean(self._inputs, half)
         covariance = np.empty(self._products.shape[1:], self._dtype)
         power = np.zeros(mean.shape[:-1])
         for start in range(0, mean.shape[-1], _BLOCK):
@@ -66,15 +107,24 @@ class Moments:
             power += np.trace(product, offset=start, axis1=-2, axis2=-1)
             product -= mean[..., rows, None] * mean[..., None, :]
             covariance[..., rows, :] = product
-        add_to_diagonal(covariance, _LAST_BITS * np.finfo(self._dtype).eps * power)
-        return covariance
+        return covariance, power
 
-    def cross_covariance(self, half: int | None = None) -> np.ndarray:
-        """Return the outputs' with the inputs, (…, O, K)."""
-        means = self.output_mean(half)[..., :, None] * self.input_mean(half)[..., None, :]
-        return self._mean(self._crosses, half) - means
+    def cross_covariance(self, half: int | None) -> np.ndarray:
+        outputs, inputs = (self._mean(sums, half) for sums in (self._outputs, self._inputs))
+        return self._mean(self._crosses, half) - outputs[..., :, None] * inputs[..., None, :]
 
     def _mean(self, sums: np.ndarray, half: int | None) -> np.ndarray:
         if half is None:
             return sums.sum(axis=0) / self._counts.sum()
         return sums[half] / max(self._counts[half], 1)
+
+
+def _halves(inputs: np.ndarray) -> tuple[slice, slice]:
+    middle = (inputs.shape[-2] + 1) // 2
+    return slice(None, middle), slice(middle, None)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Of rows (…, N, K), (…, 1, K), in their dtype; 0 of none."""
+    total = values.sum(axis=-2, keepdims=True, dtype=np.float64)
+    return (total / max(values.shape[-2], 1)).astype(values.dtype)

@@ -216,7 +216,7 @@ def test_cross_moments_make_the_outputs_the_aim(bits):
     weight, data = layer(bits, rows=2000)
     generator = np.random.default_rng(bits)
     seen = data + 0.3 * data.std(axis=0) * generator.standard_normal(data.shape)
-    moments = Moments(40, 8)
+    moments = Moments()
     moments.update(seen, data @ weight.T)
 
     def output_error(**arguments):
@@ -313,25 +313,23 @@ def test_what_gptq_refuses():
 def test_moments_are_the_datas_however_they_come(seed, cut):
     generator = np.random.default_rng(seed)
     data, outputs = generator.standard_normal((30, 5)) + 2, generator.standard_normal((30, 3))
-    moments = Moments(5, 3)
+    moments = Moments()
     for rows in (slice(None, cut), slice(cut, None)):
         moments.update(data[rows], outputs[rows])
     joint = np.cov(np.hstack([data, outputs]).T, bias=True)
     assert moments.covariance() == pytest.approx(joint[:5, :5])
     assert moments.cross_covariance() == pytest.approx(joint[5:, :5])
-    assert moments.input_mean() == pytest.approx(data.mean(axis=0))
-    assert moments.output_mean() == pytest.approx(outputs.mean(axis=0))
 
 
 def test_moments_of_halves_and_groups():
     generator = np.random.default_rng(0)
     data, outputs = generator.standard_normal((4, 21, 3)), generator.standard_normal((4, 21, 2))
-    grouped = Moments(3, 2, (4,))
+    grouped = Moments()
     grouped.update(data[:, :11], outputs[:, :11])
     grouped.update(data[:, 11:], outputs[:, 11:])
     halves = ([*range(6), *range(11, 16)], [*range(6, 11), *range(16, 21)])
     for group in range(4):
-        alone = Moments(3, 2)
+        alone = Moments()
         alone.update(data[group], outputs[group])
         joint = np.cov(np.hstack([data[group], outputs[group]]).T, bias=True)
         assert grouped.covariance()[group] == pytest.approx(joint[:3, :3])
@@ -340,12 +338,10 @@ def test_moments_of_halves_and_groups():
             joint = np.cov(np.hstack([data[group], outputs[group]])[rows].T, bias=True)
             assert grouped.covariance(half)[group] == pytest.approx(joint[:3, :3])
             assert grouped.cross_covariance(half)[group] == pytest.approx(joint[3:, :3])
-            mean = data[group][rows].mean(axis=0)
-            assert grouped.input_mean(half)[group] == pytest.approx(mean)
 
 
 def moments_of(data, outputs):
-    moments = Moments(data.shape[-1], outputs.shape[-1])
+    moments = Moments()
     moments.update(data, outputs)
     return moments
 
@@ -368,6 +364,31 @@ def test_a_share_is_a_share(seed, rows):
     weight, data = layer(seed, outputs=3, inputs=6, rows=rows)
     wanted = np.random.default_rng(seed).standard_normal((rows, 3))
     assert 0 <= shrinkage(weight, moments_of(data, wanted)) <= 1
+
+
+@few
+@given(st.integers(0, 10**6), st.integers(1, 30), st.sampled_from([(), (2,)]))
+def test_trust_is_the_same_from_few_rows_as_from_their_moments(seed, quarter, groups):
+    generator = np.random.default_rng(seed)
+    weight = generator.standard_normal((*groups, 3, 24))
+    first, second, third, fourth = generator.standard_normal((4, *groups, quarter, 24)) + 1
+    noise = 0.5 * generator.standard_normal((*groups, 4 * quarter, 3))
+    other = weight + 0.3 * generator.standard_normal(weight.shape)
+
+    def wanted(data, noise):
+        return data @ np.swapaxes(other, -1, -2) + noise
+
+    def joined(*parts):
+        return np.concatenate(parts, axis=-2)
+
+    kept, summed = Moments(), Moments()
+    data = joined(first, second, third, fourth)
+    answers = wanted(data, noise)
+    kept.update(data, answers)
+    a, b, c, d = np.split(answers, 4, axis=-2)
+    summed.update(joined(first, third), joined(a, c))
+    summed.update(joined(second, fourth), joined(b, d))
+    assert shrinkage(weight, kept) == pytest.approx(shrinkage(weight, summed), abs=1e-6)
 
 
 def test_nothing_seen_is_not_trusted():
