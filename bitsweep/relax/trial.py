@@ -5,16 +5,16 @@ from collections.abc import Mapping
 
 import numpy as np
 import tvm
-from tvm import relax
 
 from bitsweep import metrics
 from bitsweep.relax import graph, op
 from bitsweep.relax.config import QConfig
 from bitsweep.relax.evaluator import Evaluator
 from bitsweep.relax.machine import host
+from bitsweep.relax.simulation import Simulation
 from bitsweep.relax.statistics import Statistics, observe
 from bitsweep.relax.transform.annotate import annotate
-from bitsweep.relax.transform.calibrate import calibrate, finished, simulated
+from bitsweep.relax.transform.calibrate import calibrate
 from bitsweep.relax.transform.canonicalise import canonicalise
 from bitsweep.relax.transform.round_weights import round_weights
 
@@ -50,6 +50,7 @@ class Trial:
         self.canonical = canonicalise(mod)
         self.annotated = annotate(self.canonical, config)
         self.evaluator = Evaluator(self.annotated, target or host())
+        self._simulation = Simulation(self.annotated, target or host())
 
     def judge(self, layer_bits: Mapping[str, tuple[int, int]]) -> dict[str, float | int | None]:
         """Return what the network with these bits (of weights, of input) of its layers comes to.
@@ -73,8 +74,7 @@ class Trial:
         config = dataclasses.replace(self.config, layer_bits=layer_bits)
         calibrated = calibrate(self._with_bits(config), config, self.statistics)
         rounded = round_weights(calibrated, config, self.calibration, self.evaluator)
-        network = _Network(rounded, self.evaluator)
-        return np.concatenate([network.answer(image) for image in self.images])
+        return self._simulation.answers(rounded, self.images)
 
     def _with_bits(self, config: QConfig) -> tvm.IRModule:
         """The annotated module, of the same variables, with another configuration's bits."""
@@ -89,39 +89,3 @@ class Trial:
                 value = tvm.ir.Call(value.op, value.args, theirs.value.attrs)
             pairs.append((ours.var, value))
         return graph.with_bindings(self.annotated, pairs)
-
-
-class _Network:
-    """A rounded module, run one binding at a time by an evaluator of what it was rounded from."""
-
-    def __init__(self, mod: tvm.IRModule, evaluator: Evaluator):
-        self.evaluator = evaluator
-        self.bindings = {binding.var: binding for binding in graph.bindings(graph.main_of(mod))}
-        self.packed = {
-            var: evaluator.packed(
-                self._weight(binding.value.args[1]), binding.value.attrs["groups"]
-            )
-            for var, binding in self.bindings.items()
-            if op.is_call(binding.value, "bitsweep.conv2d")
-        }
-
-    def _weight(self, weight: relax.Expr) -> np.ndarray:
-        """The real values of a convolution's weights, a constant or integers with their scales."""
-        if not isinstance(weight, relax.Var):
-            return graph.array(weight)
-        integers, scales = (graph.array(arg) for arg in self.bindings[weight].value.args[:2])
-        return (integers * scales.reshape(-1, 1, 1, 1)).astype(np.float32)
-
-    def answer(self, image: np.ndarray) -> np.ndarray:
-        """The answer to an image, (1, classes)."""
-        return self.evaluator.run(image, self._value)
-
-    def _value(self, unrounded: relax.VarBinding, values):
-        binding = self.bindings[unrounded.var]
-        call = binding.value
-        if op.is_call(call, "bitsweep.fake_quantize"):
-            return simulated(call, values[call.args[0]])
-        if op.is_call(call, "bitsweep.conv2d"):
-            sums = self.evaluator.convolve(binding, values[call.args[0]], self.packed[binding.var])
-            return finished(call, sums, graph.array(call.args[2]), values)
-        return self.evaluator.apply(binding, values)

@@ -122,9 +122,14 @@ def finished(call: relax.Expr, sums: np.ndarray, bias: np.ndarray, values) -> np
 
 def simulated(mark: relax.Expr, data: np.ndarray) -> np.ndarray:
     """What a calibrated mark makes of a tensor: the values its integers stand for, float32."""
-    attrs = mark.attrs
-    low, high = -attrs["zero_point"], 2 ** attrs["bits"] - 1 - attrs["zero_point"]
-    steps = np.rint(data / np.float32(attrs["scale"]))
+    scale, (low, high) = np.float32(mark.attrs["scale"]), levels(mark)
+    steps = np.rint(data / scale)
     np.clip(steps, np.float32(low), np.float32(high), out=steps)
-    steps *= np.float32(attrs["scale"])
+    steps *= scale
     return steps
+
+
+def levels(mark: relax.Expr) -> tuple[int, int]:
+    """The least and the largest integer of a calibrated mark, less its zero point."""
+    zero_point = mark.attrs["zero_point"]
+    return -zero_point, 2 ** mark.attrs["bits"] - 1 - zero_point
