@@ -53,6 +53,7 @@ include: "rules/costs.smk"
 include: "rules/time_layers.smk"
 include: "rules/frontier_table.smk"
 include: "rules/check.smk"
+include: "rules/compare.smk"
 
 
 localrules:
@@ -64,6 +65,8 @@ localrules:
     sensitivity_table,
     frontier_table,
     check,
+    compare_table,
+    compare,
 
 
 rule all:

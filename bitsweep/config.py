@@ -509,7 +509,8 @@ class Config(_Section):
     """A whole configuration: what there is, and which of it is swept.
 
     `stand_in` is the absolute path of a script that runs in place of every rule's own, to measure
-    the workflow itself.
+    the workflow itself. `compare` names the results of another run, for the target `compare`, which
+    fails on the verdicts in `compare_fail_on`.
     """
 
     sweep: Sweep
@@ -522,6 +523,8 @@ class Config(_Section):
     sensitivity: Sensitivity = Sensitivity()
     search: Search = Search()
     expect: tuple[Expectation, ...] = ()
+    compare: Annotated[str, Field(min_length=1)] | None = None
+    compare_fail_on: tuple[Literal["slower", "broken", "less_accurate"], ...] = ()
     stand_in: Annotated[str, Field(pattern=r"^/.+\.(sh|py)$")] | None = None
 
     @field_validator("models")

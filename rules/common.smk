@@ -8,6 +8,7 @@ from snakemake.common import overwrite_function_params
 from snakemake.io import IOFile
 
 from bitsweep import code_digest, duplicates, fingerprint, foresight, limits
+from bitsweep.compare import reading
 from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
 from bitsweep.engines import TRACED_FORM, targets
@@ -23,6 +24,8 @@ try:
     CONFIG = load_config(config)
     foresight.check(CONFIG)
     targets.check(CONFIG)
+    if CONFIG.compare:
+        reading.check(CONFIG.compare)
 except UserError as error:
     sys.exit(f"Error: {error}")
 if " " in sys.executable:

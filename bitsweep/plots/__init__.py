@@ -13,6 +13,7 @@ from bitsweep.artifact import replacing
 from bitsweep.plots import (
     accuracy,
     allocation,
+    compare,
     dtypes,
     frontier,
     latency,
@@ -21,7 +22,7 @@ from bitsweep.plots import (
     size,
 )
 
-__all__ = ["PLOTS", "allocation", "frontier", "save", "sensitivity", "write"]
+__all__ = ["PLOTS", "allocation", "compare", "frontier", "save", "sensitivity", "write"]
 
 PLOTS = {
     "latency": latency.draw,
