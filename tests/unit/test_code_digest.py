@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 RULES = re.findall(r'code_of\("(\w+)"\)', "".join(p.read_text() for p in ROOT.glob("rules/*.smk")))
 SEARCHED = ["costs", "frontier", "search"]
 COMPILED = ["import", "calibrate", "quantize", "compile", "sensitivity", "time_layers", *SEARCHED]
-DRAWN = ["plots", "sensitivity_table", "frontier_table"]
+DRAWN = ["plots", "sensitivity_table", "compare_table", "frontier_table"]
 CODE = "_EDITED = 1\n"
 
 

@@ -57,7 +57,7 @@ def in_processes(results, speedups, digest):
 def set_row(results, name, **values):
     path = results / "tables" / "summary.parquet"
     summary = tables.read_summary(path)
-    row = (summary[["model", "engine", "target", "precision"]] == name).all(axis=1)
+    row = (summary[["model", "engine", "target", "precision"]] == list(name)).all(axis=1)
     for column, value in values.items():
         summary.loc[row, column] = value
     tables.write(summary, path)
