@@ -8,7 +8,6 @@ from snakemake.common import overwrite_function_params
 from snakemake.io import IOFile
 
 from bitsweep import code_digest, duplicates, fingerprint, foresight, limits
-from bitsweep.compare import reading
 from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
 from bitsweep.engines import TRACED_FORM, targets
@@ -25,6 +24,9 @@ try:
     foresight.check(CONFIG)
     targets.check(CONFIG)
     if CONFIG.compare:
+        # Not where nothing is compared: pandas takes longer than a small workflow.
+        from bitsweep.compare import reading
+
         reading.check(CONFIG.compare)
 except UserError as error:
     sys.exit(f"Error: {error}")
