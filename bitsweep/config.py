@@ -409,13 +409,15 @@ class Target(_Section):
 class Benchmark(_Section):
     """How latency is measured; `budget_seconds` bounds the measuring of one experiment.
 
-    The first round, of every one of the `inputs`, is measured whatever the budget.
+    It is measured in so many `processes`, one after the other, which share the budget; their first
+    rounds, of every one of the `inputs`, are measured whatever it is.
     """
 
+    processes: Annotated[Count, Field(le=100)] = 3
     inputs: Annotated[Count, Field(le=1000)] = 20
     runs: Count = 30
     warmup: Annotated[int, Field(ge=0), _NUMBER] = 3
-    budget_seconds: Annotated[float, Field(gt=0), _NUMBER] = 20.0
+    budget_seconds: Annotated[float, Field(gt=0), _NUMBER] = 15.0
     seed: Seed = 0
 
 

@@ -23,33 +23,38 @@ def summarize(samples: Path | str, settings: dict[str, Any]) -> dict[str, Any]:
     """
     with Path(samples).open(newline="") as file:
         rows = list(csv.DictReader(file))
-    candidate, baseline = _blocks(rows, "candidate"), _blocks(rows, "baseline")
+    candidate, processes = _blocks(rows, "candidate")
+    baseline, its_processes = _blocks(rows, "baseline")
     runs = candidate.size // settings["inputs"]
     return {
         "inputs": settings["inputs"],
         "runs_per_input": runs,
-        "runs_requested": settings["runs"],
+        "runs_requested": settings["runs"] * settings["processes"],
+        "processes": settings["processes"],
         "budget_seconds": settings["budget_seconds"],
-        "stopped_by_budget": runs < settings["runs"],
-        "latency": statistics.summarize(candidate),
-        "baseline": statistics.summarize(baseline) if baseline.size else None,
-        "speedup": statistics.paired_speedup(baseline, candidate) if baseline.size else None,
+        "stopped_by_budget": runs < settings["runs"] * settings["processes"],
+        "latency": statistics.summarize(candidate, processes),
+        "baseline": statistics.summarize(baseline, its_processes) if baseline.size else None,
+        "speedup": statistics.paired_speedup(baseline, candidate, processes)
+        if baseline.size
+        else None,
         **_surroundings(rows),
     }
 
 
-def _blocks(rows: Sequence[dict[str, str]], module: str) -> np.ndarray:
-    """The samples of one module, milliseconds, of shape (blocks, runs per block)."""
-    blocks: dict[tuple[str, str], list[float]] = {}
+def _blocks(rows: Sequence[dict[str, str]], module: str) -> tuple[np.ndarray, np.ndarray]:
+    """The samples of one module, milliseconds, of shape (blocks, runs per block), and the process
+    of each block."""
+    blocks: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
         if row["module"] == module:
-            block = blocks.setdefault((row["round"], row["input"]), [])
+            block = blocks.setdefault((row["process"], row["round"], row["input"]), [])
             block.append(float(row["milliseconds"]))
-    return np.array(list(blocks.values()))
+    return np.array(list(blocks.values())), np.array([int(process) for process, *_ in blocks])
 
 
 def _surroundings(rows: Sequence[dict[str, str]]) -> dict[str, Any]:
-    rounds = {row["round"]: row for row in rows}.values()
+    rounds = {(row["process"], row["round"]): row for row in rows}.values()
     found = [
         Disturbance(float(row["steal"]), float(row["others"])) for row in rounds if row["steal"]
     ]

@@ -12,7 +12,7 @@ import numpy as np
 from bitsweep import disturbance
 from bitsweep.disturbance import Disturbance
 
-COLUMNS = ("round", "steal", "others", "mhz", "input", "module", "run", "milliseconds")
+COLUMNS = ("process", "round", "steal", "others", "mhz", "input", "module", "run", "milliseconds")
 _BLOCK_SIZES = (3, 2, 1)
 
 
@@ -42,13 +42,16 @@ def measure(
     settings: dict,
     samples: Path | str,
 ) -> None:
-    """Write a CSV of every raw sample, `COLUMNS`, with what disturbed its round.
+    """Add every raw sample to a CSV, `COLUMNS`, with what disturbed its round.
+
+    Processes with the same machine code differ by where memory lies: `settings["processes"]` of
+    them, one after the other, add theirs, numbered, and share the budget.
 
     A round takes each of `inputs` standard-normal inputs, of `input_shape`, once and times a block
     of runs of each module on it, three where they divide `runs`; which module goes first
     alternates. Blocks, not runs, are to be resampled. Rounds follow until every input has had
-    `runs` runs, or until a further round would exceed `budget_seconds`; the first always runs.
-    Warm-up runs come before and count towards the budget.
+    `runs` runs, or until a further round would exceed the process's share of `budget_seconds`; the
+    first always runs. Warm-up runs come before and count towards the budget.
 
     What is disturbed (`disturbance.is_disturbed`) is measured once more, under a budget of its
     own, and the samples kept are those of the less disturbed of the two. `steal` and `others` are
@@ -74,6 +77,7 @@ def _rounds(
         if settings["warmup"]:
             executor.time(settings["warmup"])
     runs = next(size for size in _BLOCK_SIZES if settings["runs"] % size == 0)
+    budget = settings["budget_seconds"] / settings["processes"]
     rounds: list[Round] = []
     for first_run in range(0, settings["runs"], runs):
         round_start = time.monotonic()
@@ -88,7 +92,7 @@ def _rounds(
         found = disturbance.between(before, disturbance.counters())
         rounds.append(Round(samples, found, disturbance.frequency_mhz()))
         now = time.monotonic()
-        if now - start + (now - round_start) > settings["budget_seconds"]:
+        if now - start + (now - round_start) > budget:
             break
     return rounds
 
@@ -105,11 +109,15 @@ def _disturbances(rounds: Sequence[Round]) -> list[Disturbance | None]:
 
 
 def _write(rounds: Sequence[Round], path: Path | str) -> None:
-    with Path(path).open("w", newline="") as file:
+    with Path(path).open("a+", newline="") as file:
+        file.seek(0)
+        before = [row["process"] for row in csv.DictReader(file)]
+        process = int(before[-1]) + 1 if before else 0
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
+        if not before:
+            writer.writerow(COLUMNS)
         for number, taken in enumerate(rounds):
             found = taken.disturbance
             machine = (found.steal, found.others) if found else (None, None)
             for sample in taken.samples:
-                writer.writerow([number, *machine, taken.mhz, *sample])
+                writer.writerow([process, number, *machine, taken.mhz, *sample])

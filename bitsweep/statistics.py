@@ -4,25 +4,33 @@ Samples are milliseconds in an array of shape (blocks, runs), in the order taken
 of consecutive evaluations of one module on one input. What disturbs one block disturbs its
 neighbours, for longer or shorter, so the intervals resample stretches of neighbouring blocks
 (`bitsweep.bootstrap`), as long as the data ask for.
+
+Processes that run the same machine code differ by where their memory lies, by more than any of them
+can tell. Where blocks are of several, a process is one observation: the interval is Student's of
+the mean of the logarithms of their medians.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 from bitsweep import bootstrap
 
 
-def summarize(samples: ArrayLike) -> dict[str, float | int | None]:
-    """Summarize latencies in milliseconds of shape (blocks, runs).
+def summarize(
+    samples: ArrayLike, processes: ArrayLike | None = None
+) -> dict[str, float | int | None]:
+    """Summarize latencies in milliseconds of shape (blocks, runs), of one process or of those that
+    `processes` (blocks,) numbers.
 
     Returns median, mean, standard deviation (ddof=1; 0.0 for a single sample), 90th and 99th
-    percentiles and minimum over all samples, the bootstrap 95 % interval of the median, and the
-    number of samples. With fewer than `bootstrap.MINIMUM` blocks the interval's bounds are None.
+    percentiles and minimum over all samples, the 95 % interval of the median, and the number of
+    samples. With fewer than `bootstrap.MINIMUM` blocks of one process the bounds are None.
 
     Raises `ValueError` for samples that are empty, not two-dimensional, not finite or not positive.
     """
     blocks = _checked(samples, "samples")
-    low, high = bootstrap.median_interval(blocks)
+    low, high = _interval(blocks, processes)
     p90, p99 = np.percentile(blocks, [90, 99])
     return {
         "median_ms": float(np.median(blocks)),
@@ -37,13 +45,15 @@ def summarize(samples: ArrayLike) -> dict[str, float | int | None]:
     }
 
 
-def paired_speedup(baseline: ArrayLike, candidate: ArrayLike) -> dict[str, float | None]:
+def paired_speedup(
+    baseline: ArrayLike, candidate: ArrayLike, processes: ArrayLike | None = None
+) -> dict[str, float | None]:
     """Return how many times faster the candidate is than the baseline, measured in turn.
 
     Both are milliseconds of shape (blocks, runs), block i of the one taken beside block i of the
     other. The speedup of a pair is the ratio of the medians, baseline / candidate; returned are
-    the median of these ratios and its bootstrap 95 % interval over pairs, `low` and `high`, None
-    with fewer than `bootstrap.MINIMUM` pairs.
+    the median of these ratios and its 95 % interval, `low` and `high`, as `summarize` has it, of
+    pairs.
 
     Raises `ValueError` as `summarize` does, and when the numbers of blocks differ.
     """
@@ -54,8 +64,23 @@ def paired_speedup(baseline: ArrayLike, candidate: ArrayLike) -> dict[str, float
             f"the candidate {len(candidate)}"
         )
     ratios = np.median(baseline, axis=1) / np.median(candidate, axis=1)
-    low, high = bootstrap.median_interval(ratios[:, np.newaxis])
+    low, high = _interval(ratios[:, np.newaxis], processes)
     return {"median": float(np.median(ratios)), "low": low, "high": high}
+
+
+def _interval(
+    blocks: NDArray[np.float64], processes: ArrayLike | None
+) -> tuple[float, float] | tuple[None, None]:
+    """The 95 % interval of the median, which it holds."""
+    numbers = np.unique([0] if processes is None else processes)
+    if len(numbers) == 1:
+        return bootstrap.median_interval(blocks)
+    logs = np.log([np.median(blocks[np.asarray(processes) == number]) for number in numbers])
+    freedom = len(logs) - 1
+    half = stdtrit(freedom, (1 + bootstrap.CONFIDENCE_LEVEL) / 2) * logs.std(ddof=1)
+    half /= np.sqrt(len(logs))
+    low, median, high = np.exp(logs.mean() - half), np.median(blocks), np.exp(logs.mean() + half)
+    return float(min(low, median)), float(max(high, median))
 
 
 def _checked(samples: ArrayLike, name: str) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ with script(snakemake):
     start, load_before = datetime.now(UTC), os.getloadavg()[0]
     rule_stage.run(
         snakemake,
-        "benchmark",
+        *["benchmark"] * snakemake.params.benchmark["processes"],
         finish=lambda inputs, outputs: latency.write(
             outputs,
             settings=snakemake.params.benchmark,

@@ -249,7 +249,7 @@ MISTAKES = {
     ),
     "mistyped key": (
         lambda raw: raw["benchmark"].update(repeets=3),
-        ["benchmark.repeets is not a known key", "inputs, runs, warmup, budget_seconds"],
+        ["benchmark.repeets is not a known key", "processes, inputs, runs, warmup, budget_seconds"],
     ),
     "mistyped key of a precision": (
         lambda raw: raw["precisions"]["int8"]["relay"].update(bitz=8),

@@ -1,18 +1,20 @@
 """The tasks of the Relax engine, and how they fail, in real TVM processes on a small network."""
 
+import csv
 import json
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from bitsweep import metrics
+from bitsweep import latency, metrics
 from bitsweep.child import Limits
 from bitsweep.engines import task
 from bitsweep.errors import UserError
@@ -63,24 +65,35 @@ def test_a_module_answers_as_pytorch_does(folder, precision, near, integer):
     assert "ret" in (folder / "module.s").read_text()
 
 
-def test_the_benchmark_leaves_raw_samples(folder):
+def test_the_benchmark_leaves_raw_samples_of_each_process(folder):
     RELAX.quantize(folder, None)
     RELAX.compile_(folder)
     RELAX.link(folder)
-    settings = {"inputs": 3, "runs": 6, "warmup": 1, "budget_seconds": 60, "seed": 0}
+    settings = {
+        "processes": 2,
+        "inputs": 3,
+        "runs": 6,
+        "warmup": 1,
+        "budget_seconds": 60,
+        "seed": 0,
+    }
     inputs = {"module": "module.so", "baseline": "module.so"}
     samples = {"samples": "samples.csv"}
-    assert not RELAX.run(
-        "benchmark",
-        folder,
-        inputs=inputs,
-        outputs=samples,
-        benchmark=settings,
-        input_shape=tasks.SHAPE,
-    ).failure
-    lines = (folder / "samples.csv").read_text().splitlines()
-    assert len(lines) == 1 + 3 * 6 * 2
-    assert all(float(line.split(",")[-1]) > 0 for line in lines[1:])
+    for _ in range(settings["processes"]):
+        assert not RELAX.run(
+            "benchmark",
+            folder,
+            inputs=inputs,
+            outputs=samples,
+            benchmark=settings,
+            input_shape=tasks.SHAPE,
+        ).failure
+    with (folder / "samples.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert Counter(row["process"] for row in rows) == {"0": 3 * 6 * 2, "1": 3 * 6 * 2}
+    assert all(float(row["milliseconds"]) > 0 for row in rows)
+    figures = latency.summarize(folder / "samples.csv", settings)
+    assert figures["runs_per_input"] == 12 and not figures["stopped_by_budget"]
 
 
 def test_an_import_that_computes_something_else_fails(folder):
@@ -278,7 +291,14 @@ def time_layers(folder, target=tasks.NATIVE, **search):
         inputs={"statistics": "statistics.npz", "ir": "imported.ir", "params": "imported.params"},
         outputs={"times": "layer_times.json"},
         search={**SEARCH, "settings": {"skip_layers": ["body"]}, **search},
-        benchmark={"inputs": 3, "runs": 2, "warmup": 1, "budget_seconds": 60, "seed": 0},
+        benchmark={
+            "processes": 1,
+            "inputs": 3,
+            "runs": 2,
+            "warmup": 1,
+            "budget_seconds": 60,
+            "seed": 0,
+        },
         input_shape=tasks.SHAPE,
         target=target,
     ).failure

@@ -120,7 +120,14 @@ def test_the_benchmark_leaves_raw_samples(folder):
     RELAY.quantize(folder, None)
     RELAY.compile_(folder)
     RELAY.link(folder)
-    settings = {"inputs": 3, "runs": 6, "warmup": 1, "budget_seconds": 60, "seed": 0}
+    settings = {
+        "processes": 1,
+        "inputs": 3,
+        "runs": 6,
+        "warmup": 1,
+        "budget_seconds": 60,
+        "seed": 0,
+    }
     inputs = {"module": "module.so", "baseline": "module.so"}
     samples = {"samples": "samples.csv"}
     assert not RELAY.run(

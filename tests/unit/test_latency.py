@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from bitsweep import bootstrap, disturbance, latency, machine, measurement
+from bitsweep import bootstrap, disturbance, latency, machine, measurement, statistics
 from bitsweep.disturbance import Disturbance
 
-SETTINGS = {"inputs": 4, "runs": 9, "warmup": 0, "budget_seconds": 1e9, "seed": 0}
+SETTINGS = {"processes": 1, "inputs": 4, "runs": 9, "warmup": 0, "budget_seconds": 1e9, "seed": 0}
 BLOCK = 3
 
 
@@ -85,6 +85,19 @@ def test_a_drift_that_both_modules_share_leaves_the_speedup_exact(tmp_path):
     path = sampled(tmp_path, 2.0 * drift * np.ones(BLOCK), 3.0 * drift * np.ones(BLOCK))
     speedup = latency.summarize(path, SETTINGS)["speedup"]
     assert speedup == pytest.approx({"median": 1.5, "low": 1.5, "high": 1.5})
+
+
+def test_processes_add_their_samples_and_are_told_apart(tmp_path):
+    settings = SETTINGS | {"processes": 2}
+    for slower in (1.0, 1.5):
+        path = sampled(tmp_path, slower * CANDIDATE, processes=2)
+    figures = latency.summarize(path, settings)
+    expected = statistics.summarize(
+        np.concatenate([CANDIDATE, 1.5 * CANDIDATE]), np.repeat([0, 1], len(CANDIDATE))
+    )
+    assert figures["latency"] == pytest.approx(expected)
+    assert (figures["processes"], figures["runs_per_input"]) == (2, 18)
+    assert figures["speedup"]["low"] < 1.0 < 1.5 < figures["speedup"]["high"]
 
 
 def test_without_a_baseline_there_is_no_speedup(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bitsweep import disturbance, measurement
 from bitsweep.disturbance import Counters
 
-SETTINGS = {"inputs": 2, "runs": 6, "warmup": 1, "budget_seconds": 1e9, "seed": 0}
+SETTINGS = {"processes": 1, "inputs": 2, "runs": 6, "warmup": 1, "budget_seconds": 1e9, "seed": 0}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -151,6 +151,11 @@ def test_a_further_round_runs_only_where_the_budget_holds_it(tmp_path, monkeypat
     _, rows = measured(tmp_path, monkeypatch, runs=15, budget_seconds=budget)
     assert {row["round"] for row in rows} == {str(number) for number in range(rounds)}
     assert len(rows) == rounds * 12
+
+
+def test_processes_share_the_budget(tmp_path, monkeypatch):
+    _, rows = measured(tmp_path, monkeypatch, runs=15, budget_seconds=3 * 26, processes=3)
+    assert {row["round"] for row in rows} == {"0", "1"}
 
 
 @given(

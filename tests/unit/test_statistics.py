@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from scipy import stats
 
 from bitsweep.bootstrap import MINIMUM, median_interval
 from bitsweep.statistics import paired_speedup, summarize
@@ -55,6 +56,41 @@ def test_the_intervals_are_those_of_the_blocks_and_of_the_ratios():
         "low": low,
         "high": high,
     }
+
+
+def test_of_several_processes_the_interval_is_students_over_them():
+    rng = np.random.default_rng(4)
+    processes = np.repeat([0, 1, 2, 3], 10)
+    candidate = rng.lognormal(size=(40, 3)) * np.exp(0.2 * rng.normal(size=4))[processes, None]
+    baseline = rng.lognormal(size=(40, 3))
+    ratios = np.median(baseline, axis=1) / np.median(candidate, axis=1)
+
+    def interval(values):
+        logs = [np.log(np.median(values[processes == process])) for process in range(4)]
+        return np.exp(stats.t.interval(0.95, 3, np.mean(logs), stats.sem(logs)))
+
+    summary = summarize(candidate, processes)
+    found = summary["median_low_ms"], summary["median_high_ms"]
+    assert found == pytest.approx(interval(candidate))
+    speedup = paired_speedup(baseline, candidate, processes)
+    assert (speedup["low"], speedup["high"]) == pytest.approx(interval(ratios))
+    assert speedup["median"] == np.median(ratios)
+
+
+def test_where_processes_differ_their_interval_holds_the_truth():
+    """One process cannot tell that it is 10 % off."""
+    rng = np.random.default_rng(5)
+    processes = np.repeat([0, 1, 2], 20)
+    held = held_by_one = 0
+    for _ in range(200):
+        own = 2.0 * np.exp(0.1 * rng.normal(size=3))[processes]
+        candidate = own[:, None] * rng.lognormal(0, 0.02, (60, 1))
+        several = summarize(candidate, processes)
+        held += several["median_low_ms"] <= 2.0 <= several["median_high_ms"]
+        one = summarize(candidate[:20])
+        held_by_one += one["median_low_ms"] <= 2.0 <= one["median_high_ms"]
+    assert held >= 0.9 * 200
+    assert held_by_one < 0.5 * 200
 
 
 def test_a_single_sample_and_a_single_block():
