@@ -20,7 +20,7 @@ FEWEST = 3
 PRIOR = 0.10
 """The standard deviation between processes of a logarithmic speed-up, where it is unknown.
 
-Of eight processes each, six modules of digits and ResNet50 had standard deviations of 0.007 to 0.15.
+Of eight processes each, six modules of digits and ResNet50 had 0.007 to 0.15.
 """
 
 BAND = math.log(1.02)
