@@ -5,12 +5,14 @@ from tvm.tirx.script import builder as T
 
 from . import frame, tiling
 from .accumulators import Accumulators, Output
-from .dot import Dot, vector_registers
+from .depthwise_quads import DepthwiseQuads
+from .dot import Dot, has_vnni, vector_registers
 from .geometry import Conv2D
 from .lanes import load, store
-from .packing import LANES, QUAD, container_bits, midrise_offset, packed_integer_shape
+from .packing import LANES, QUAD, container_bits, packed_integer_shape
 from .staging import Staged, flat, stage
 from .tiling import Place, Tile
+from .unpacking import quads, singles
 
 
 def kernel(
@@ -38,7 +40,9 @@ def kernel(
     Raises:
         ValueError: as of `container_bits`.
     """
-    of_bytes = DepthwiseBytes if conv.depthwise else Bytes
+    of_bytes = Bytes
+    if conv.depthwise:
+        of_bytes = DepthwiseQuads if has_vnni(target) else DepthwiseBytes
     product = of_bytes(weight_bits, input_zero_point, target)
     return frame.kernel(conv, product, output, tiling.cores(target))
 
@@ -86,7 +90,7 @@ class Bytes:
             for part in range(self._per):
                 bit = T.int32(part * self._container)
                 at = (row * self._per + part) * _VECTOR
-                store(self._unpacked, at, _quads(packed, self._bits, bit))
+                store(self._unpacked, at, quads(packed, self._bits, bit))
 
     def add(self, conv: Conv2D, staged: Staged, place: Place, sums: Accumulators) -> None:
         steps = self._steps(conv)
@@ -142,7 +146,7 @@ class DepthwiseBytes(Bytes):
             """Add the products of one tap."""
             at = (place.block * rows + tap // self._per) * LANES
             bit = tap % self._per * self._container
-            w = T.Bind(_singles(load(self._weights, at, LANES), self._bits, bit))
+            w = T.Bind(singles(load(self._weights, at, LANES), self._bits, bit))
             first = T.Bind(start + offset)
             for p, pixel in enumerate(sums.tile.pixels):
                 vector = load(staged.data, first + staged.window(conv, *pixel), LANES)
@@ -150,25 +154,3 @@ class DepthwiseBytes(Bytes):
                 sums.update(p, 0, lambda acc, product=product: acc + product)
 
         staged.walk(conv, LANES, 1, step)
-
-
-def _quads(packed: tvm.ir.Expr, bits: int, bit: tvm.ir.Expr) -> tvm.ir.Expr:
-    """int8x64 of the weights that start at bit number `bit` of the bytes of uint8x64."""
-    offset = midrise_offset(bits)
-    if offset is None:
-        return T.reinterpret("int8x64", packed)
-    mask = (2 ** container_bits(bits) - 1) * 0x01010101
-    words = T.reinterpret("uint32x16", packed) >> T.broadcast(T.Cast("uint32", bit), LANES)
-    codes = T.Bind(T.reinterpret("int8x64", words & T.broadcast(T.uint32(mask), LANES)))
-    return codes + codes - T.broadcast(T.int8(offset), LANES * QUAD)
-
-
-def _singles(packed: tvm.ir.Expr, bits: int, bit: tvm.ir.Expr) -> tvm.ir.Expr:
-    """int32x16 of the weights that start at bit number `bit` of the bytes of uint8x16."""
-    wide = f"int32x{LANES}"
-    offset = midrise_offset(bits)
-    if offset is None:
-        return T.Cast(wide, T.reinterpret(f"int8x{LANES}", packed))
-    mask = 2 ** container_bits(bits) - 1
-    codes = T.Cast(wide, packed) >> T.broadcast(bit, LANES) & T.broadcast(T.int32(mask), LANES)
-    return codes + codes - T.broadcast(T.int32(offset), LANES)

@@ -1,0 +1,147 @@
+"""The product of depthwise convolutions of bytes by 4-byte dot products.
+
+Four rows of a column of the image lie in a vector, the bytes of a channel side by side: one dot
+product multiplies them by up to four taps of a column of the window. All windows that the column
+lies in share the vector, also those of other rows of the tile: their taps are at other bytes.
+"""
+
+from itertools import product
+
+import tvm
+from tvm.tirx.script import builder as T
+
+from .accumulators import Accumulators
+from .dot import Dot, vector_registers
+from .geometry import Conv2D
+from .lanes import load, store
+from .packing import LANES, QUAD, container_bits, packed_integer_shape
+from .staging import Staged, flat, stage
+from .tiling import Place, Tile, candidates, cores, tasks
+from .unpacking import singles
+
+# what it takes to make a vector of four rows, what surrounds a sum, and a tile
+_GATHER, _SUM, _TILE = 7, 16, 40
+# registers for the vector of four rows while it is made
+_GATHERED = 3
+# the dot products of a tile's code, which has no loops
+_MOST_CODE = 256
+
+
+class DepthwiseQuads:
+    """A product of 4 bytes, rows of a column, in 16 channels; for targets of VNNI."""
+
+    accumulator = "int32"
+    unpacks = False
+
+    def __init__(self, weight_bits: int, input_zero_point: int, target: tvm.target.Target) -> None:
+        self._bits = weight_bits
+        self._container = container_bits(weight_bits)
+        self._padding_value = input_zero_point
+        self._target = target
+
+    def tile(self, conv: Conv2D) -> Tile:
+        registers = vector_registers(self._target) - _GATHERED
+        tiles = [tile for tile in candidates(conv, registers) if self._fits(conv, tile)]
+        share = cores(self._target)
+        self._tile = min(
+            tiles, key=lambda tile: -(-tasks(conv, tile) // share) * self._cycles(conv, tile)
+        )
+        return self._tile
+
+    def declare(self, conv: Conv2D) -> None:
+        shape = packed_integer_shape(conv.weight_shape, self._bits, conv.groups)
+        self._x = T.arg("x", T.buffer(conv.input_shape, "uint8"))
+        self._weight = T.arg("weight", T.buffer(shape, "uint8"))
+
+    def stage(self, conv: Conv2D) -> Staged:
+        self._spread(conv)
+        return stage(self._x, conv, multiple=LANES, padding_value=self._padding_value)
+
+    def add(self, conv: Conv2D, staged: Staged, place: Place, sums: Accumulators) -> None:
+        taps = _taps(conv, sums.tile)
+        order = {key: number for number, key in enumerate(taps)}
+        readers = _readers(conv, sums.tile)
+        dot = Dot(self._target)
+        start = staged.start(conv, place)
+        first = T.Bind(place.block * len(taps))
+        sums.start()
+
+        def row(quad: int, column: int, byte: int) -> tvm.ir.Expr:
+            down = (quad * QUAD + byte) * conv.dilation[0]
+            return T.Bind(
+                load(staged.data, start + down * staged.row + column * staged.pixel, LANES)
+            )
+
+        for quad in sorted({quad for _, quad, _ in taps}):
+            used = sorted({b for (_, q, _), bytes_ in taps.items() if q == quad for b in bytes_})
+            for column, pixels in readers.items():
+                rows = {byte: row(quad, column, byte) for byte in used}
+                # a byte that no window reads is multiplied by zero, whatever it is
+                vectors = [rows.get(byte, rows[used[0]]) for byte in range(QUAD)]
+                lanes = [LANES * byte + lane for lane in range(LANES) for byte in range(QUAD)]
+                gathered = T.reinterpret(f"int8x{LANES * QUAD}", T.Shuffle(vectors, lanes))
+                gathered = [T.Bind(gathered)]
+                for at, across in pixels:
+                    for r in range(sums.tile.rows):
+                        if (r, quad, across) not in order:
+                            continue
+                        number = first + order[r, quad, across]
+                        vector = load(self._spread_weights, number * LANES, LANES)
+                        vector = dot.weights(T.reinterpret(f"int8x{LANES * QUAD}", vector))
+                        sums.update(
+                            r * sums.tile.columns + at,
+                            0,
+                            lambda acc, x=gathered, w=vector: dot(acc, x, w),
+                        )
+
+    def _spread(self, conv: Conv2D) -> None:
+        """Emit the loop that puts the taps of each block at their bytes."""
+        weights = flat(self._weight)
+        blocks, rows, _ = packed_integer_shape(conv.weight_shape, self._bits, conv.groups)
+        taps = _taps(conv, self._tile)
+        self._spread_weights = T.alloc_buffer((blocks * len(taps) * LANES,), "int32")
+        per = 8 // self._container
+        with T.serial(0, blocks) as block:
+            for number, ((_, _, across), bytes_) in enumerate(taps.items()):
+                word = T.broadcast(T.int32(0), LANES)
+                for byte, down in bytes_.items():
+                    tap = down * conv.kernel[1] + across
+                    packed = T.Bind(load(weights, (block * rows + tap // per) * LANES, LANES))
+                    value = singles(packed, self._bits, T.int32(tap % per * self._container))
+                    value = value & T.broadcast(T.int32(255), LANES)
+                    word = word | value << T.broadcast(T.int32(8 * byte), LANES)
+                store(self._spread_weights, (block * len(taps) + number) * LANES, word)
+
+    @staticmethod
+    def _fits(conv: Conv2D, tile: Tile) -> bool:
+        """Whether its rows can share vectors, and its code is not too long."""
+        shares = tile.rows == 1 or conv.strides[0] % conv.dilation[0] == 0
+        return shares and (
+            len(tile.pixels) == 1 or len(_taps(conv, tile)) * tile.columns <= _MOST_CODE
+        )
+
+    @staticmethod
+    def _cycles(conv: Conv2D, tile: Tile) -> float:
+        """About what a tile takes, in instructions."""
+        taps = _taps(conv, tile)
+        gathers = len({quad for _, quad, _ in taps}) * len(_readers(conv, tile))
+        return gathers * _GATHER + len(taps) * tile.columns + len(tile.pixels) * _SUM + _TILE
+
+
+def _taps(conv: Conv2D, tile: Tile) -> dict[tuple[int, int, int], dict[int, int]]:
+    """By row of the tile, four rows of the image and column of the window: the row of the window
+    that each byte is multiplied by. What is left out is zero."""
+    taps = {}
+    for row, down, across in product(range(tile.rows), *map(range, conv.kernel)):
+        quad, byte = divmod(row * conv.strides[0] // conv.dilation[0] + down, QUAD)
+        taps.setdefault((row, quad, across), {})[byte] = down
+    return taps
+
+
+def _readers(conv: Conv2D, tile: Tile) -> dict[int, list[tuple[int, int]]]:
+    """By column of the image: the columns of the tile that read it, at which of the window."""
+    readers = {}
+    for column, across in product(range(tile.columns), range(conv.kernel[1])):
+        at = column * conv.strides[1] + across * conv.dilation[1]
+        readers.setdefault(at, []).append((column, across))
+    return dict(sorted(readers.items()))
