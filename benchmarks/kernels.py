@@ -151,7 +151,7 @@ def _integer(
         levels = (2 ** own["residual_planes"], clip[1], outputs)
         arrays.append(np.sort(integers(levels, "int32", -1000, 1000), axis=1))
     else:
-        output = Requantization("uint8", 3 if residual else None, 0, clip, **own)
+        output = Requantization("uint8", 3 if residual else None, 0, clip, **own, least_shift=36)
         arrays.append(integers((outputs,), "int32", 2**30, 2**31))
         arrays.append(shift := integers((outputs,), "int32", 36, 42))
         arrays.append(np.int64(1) << (shift.astype(np.int64) - 1))

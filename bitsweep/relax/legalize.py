@@ -4,7 +4,7 @@ import tvm
 from tvm import relax, te, tirx, topi
 from tvm.relax.transform.legalize_ops.common import register_legalize
 
-from bitsweep.relax import op
+from bitsweep.relax import graph, op
 from bitsweep.relax.kernels import concat, conv2d_float, conv2d_integer, conv2d_planes, planes
 from bitsweep.relax.kernels.requantization import Requantization
 from bitsweep.relax.kernels.thresholds import Thresholds
@@ -54,8 +54,11 @@ def _output(call: relax.Expr, attrs: dict) -> Requantization | Thresholds:
     if attrs.get("by_thresholds"):
         return Thresholds(clip, **planes)
     residual_zero_point = attrs["residual_zero_point"] if len(call.args) > 6 else None
+    shift = graph.array(call.args[4]) if len(call.args) > 4 else None
     return Requantization(
-        attrs["out_dtype"], residual_zero_point, attrs["output_zero_point"], clip, **planes
+        *(attrs["out_dtype"], residual_zero_point, attrs["output_zero_point"], clip),
+        least_shift=1 if shift is None else int(shift.min()),
+        **planes,
     )
 
 

@@ -128,6 +128,7 @@ def weights(random, bits, shape):
     zero_points=st.tuples(*[st.integers(0, 255)] * 3),
     clip=st.tuples(st.integers(0, 255), st.integers(0, 255)).map(sorted),
     extreme=st.booleans(),
+    least_shift=st.sampled_from([1, 32, 33]),
     seed=st.integers(0, 2**32 - 1),
 )
 @example(
@@ -137,6 +138,7 @@ def weights(random, bits, shape):
     zero_points=(3, 200, 9),
     clip=[4, 251],
     extreme=False,
+    least_shift=33,
     seed=0,
 )
 @example(
@@ -146,12 +148,20 @@ def weights(random, bits, shape):
     zero_points=(250, 0, 128),
     clip=[0, 255],
     extreme=False,
+    least_shift=33,
     seed=1,
 )
 @example(
-    conv=STEM, bits=1, output="uint8", zero_points=(7, 0, 10), clip=[10, 200], extreme=False, seed=2
+    conv=STEM,
+    bits=1,
+    output="uint8",
+    zero_points=(7, 0, 10),
+    clip=[10, 200],
+    extreme=False,
+    least_shift=1,
+    seed=2,
 )
-def test_integers(target, conv, bits, output, zero_points, clip, extreme, seed):
+def test_integers(target, conv, bits, output, zero_points, clip, extreme, least_shift, seed):
     random = np.random.default_rng(seed)
     channels = conv.out_channels
     padding_value, residual_zero_point, output_zero_point = zero_points
@@ -161,12 +171,12 @@ def test_integers(target, conv, bits, output, zero_points, clip, extreme, seed):
         weight = np.where(weight > 0, weight.max(), weight.min()).astype(np.int8)
         bias = random.choice([-(2**30), 2**30], channels).astype(np.int32)
         multiplier = random.choice([0, 1, 2**31 - 1], channels).astype(np.int32)
-        shift = random.integers(1, 63, channels).astype(np.int32)
+        shift = random.integers(least_shift, 63, channels).astype(np.int32)
     else:
         x = random.integers(0, 256, conv.input_shape).astype(np.uint8)
         bias = random.integers(-5000, 5000, channels).astype(np.int32)
         multiplier = random.integers(2**30, 2**31, channels).astype(np.int32)
-        shift = random.integers(32, 42, channels).astype(np.int32)
+        shift = random.integers(max(least_shift, 32), 42, channels).astype(np.int32)
     sums = accumulate(conv, x, weight, padding_value, np.int64) + bias
     expected = sums
     arrays = [x, packing.pack_integer(weight, bits, conv.groups), bias]
@@ -192,6 +202,7 @@ def test_integers(target, conv, bits, output, zero_points, clip, extreme, seed):
             residual_zero_point if output == "residual" else None,
             output_zero_point,
             tuple(clip),
+            least_shift=least_shift,
         ),
         target=target,
     )
