@@ -10,12 +10,13 @@ from itertools import product
 import tvm
 from tvm.tirx.script import builder as T
 
+from . import windows
 from .accumulators import Accumulators
 from .dot import Dot, vector_registers
 from .geometry import Conv2D
 from .lanes import load, store
 from .packing import LANES, QUAD, container_bits, packed_integer_shape
-from .staging import Staged, flat, stage
+from .staging import Staged, flat
 from .tiling import Place, Tile, candidates, cores, tasks
 from .unpacking import singles
 
@@ -55,44 +56,53 @@ class DepthwiseQuads:
 
     def stage(self, conv: Conv2D) -> Staged:
         self._spread(conv)
-        return stage(self._x, conv, multiple=LANES, padding_value=self._padding_value)
+        staged, self._view = windows.view(self._x, conv, self._padding_value)
+        return staged
 
     def add(self, conv: Conv2D, staged: Staged, place: Place, sums: Accumulators) -> None:
         taps = _taps(conv, sums.tile)
         order = {key: number for number, key in enumerate(taps)}
-        readers = _readers(conv, sums.tile)
         dot = Dot(self._target)
-        start = staged.start(conv, place)
+        seen = windows.Windows(self._view, staged, place, sums.tile)
+        across = {at: seen.column(at) for at in windows.columns(conv, sums.tile)}
         first = T.Bind(place.block * len(taps))
         sums.start()
-
-        def row(quad: int, column: int, byte: int) -> tvm.ir.Expr:
-            down = (quad * QUAD + byte) * conv.dilation[0]
-            return T.Bind(
-                load(staged.data, start + down * staged.row + column * staged.pixel, LANES)
-            )
-
         for quad in sorted({quad for _, quad, _ in taps}):
             used = sorted({b for (_, q, _), bytes_ in taps.items() if q == quad for b in bytes_})
-            for column, pixels in readers.items():
-                rows = {byte: row(quad, column, byte) for byte in used}
+            rows = {byte: seen.row((quad * QUAD + byte) * conv.dilation[0]) for byte in used}
+            inside = _word({byte: is_inside for byte, (_, is_inside) in rows.items()})
+            for column, readers in windows.columns(conv, sums.tile).items():
+                offset, column_inside = across[column]
+                vectors = {
+                    byte: T.Bind(load(staged.data, base + offset, LANES))
+                    for byte, (base, _) in rows.items()
+                }
                 # a byte that no window reads is multiplied by zero, whatever it is
-                vectors = [rows.get(byte, rows[used[0]]) for byte in range(QUAD)]
+                ordered = [vectors.get(byte, vectors[used[0]]) for byte in range(QUAD)]
                 lanes = [LANES * byte + lane for lane in range(LANES) for byte in range(QUAD)]
-                gathered = T.reinterpret(f"int8x{LANES * QUAD}", T.Shuffle(vectors, lanes))
-                gathered = [T.Bind(gathered)]
-                for at, across in pixels:
-                    for r in range(sums.tile.rows):
-                        if (r, quad, across) not in order:
-                            continue
-                        number = first + order[r, quad, across]
-                        vector = load(self._spread_weights, number * LANES, LANES)
-                        vector = dot.weights(T.reinterpret(f"int8x{LANES * QUAD}", vector))
-                        sums.update(
-                            r * sums.tile.columns + at,
-                            0,
-                            lambda acc, x=gathered, w=vector: dot(acc, x, w),
-                        )
+                image = T.reinterpret(f"int32x{LANES}", T.Shuffle(ordered, lanes))
+                image = self._padded(image, inside, column_inside)
+                image = [T.Bind(T.reinterpret(f"int8x{LANES * QUAD}", image))]
+                for (at, tap), row in product(readers, range(sums.tile.rows)):
+                    if (row, quad, tap) not in order:
+                        continue
+                    number = first + order[row, quad, tap]
+                    vector = load(self._spread_weights, number * LANES, LANES)
+                    vector = dot.weights(T.reinterpret(f"int8x{LANES * QUAD}", vector))
+                    pixel = row * sums.tile.columns + at
+                    sums.update(pixel, 0, lambda acc, x=image, w=vector: dot(acc, x, w))
+
+    def _padded(
+        self, image: tvm.ir.Expr, inside: tvm.ir.Expr | None, column_inside: tvm.ir.Expr | None
+    ) -> tvm.ir.Expr:
+        """int32x16 of four rows with the padding where they are outside the image."""
+        if column_inside is not None:
+            zero, all_ = T.int32(0), T.int32(-1)
+            inside = T.Bind(T.Select(column_inside, all_ if inside is None else inside, zero))
+        if inside is None:
+            return image
+        padding = T.int32(-1) - inside & T.int32(_signed(0x01010101 * self._padding_value))
+        return image & T.broadcast(inside, LANES) | T.broadcast(T.Bind(padding), LANES)
 
     def _spread(self, conv: Conv2D) -> None:
         """Emit the loop that puts the taps of each block at their bytes."""
@@ -124,7 +134,7 @@ class DepthwiseQuads:
     def _cycles(conv: Conv2D, tile: Tile) -> float:
         """About what a tile takes, in instructions."""
         taps = _taps(conv, tile)
-        gathers = len({quad for _, quad, _ in taps}) * len(_readers(conv, tile))
+        gathers = len({quad for _, quad, _ in taps}) * len(windows.columns(conv, tile))
         return gathers * _GATHER + len(taps) * tile.columns + len(tile.pixels) * _SUM + _TILE
 
 
@@ -138,10 +148,17 @@ def _taps(conv: Conv2D, tile: Tile) -> dict[tuple[int, int, int], dict[int, int]
     return taps
 
 
-def _readers(conv: Conv2D, tile: Tile) -> dict[int, list[tuple[int, int]]]:
-    """By column of the image: the columns of the tile that read it, at which of the window."""
-    readers = {}
-    for column, across in product(range(tile.columns), range(conv.kernel[1])):
-        at = column * conv.strides[1] + across * conv.dilation[1]
-        readers.setdefault(at, []).append((column, across))
-    return dict(sorted(readers.items()))
+def _word(inside: dict[int, tvm.ir.Expr | None]) -> tvm.ir.Expr | None:
+    """int32 with all bits of the bytes that are in the image, None where that is certain."""
+    if all(is_inside is None for is_inside in inside.values()):
+        return None
+    word = T.int32(-1)
+    for byte, is_inside in inside.items():
+        if is_inside is not None:
+            outside = T.int32(_signed(0xFFFFFFFF - (0xFF << 8 * byte)))
+            word = word & T.Select(is_inside, T.int32(-1), outside)
+    return T.Bind(word)
+
+
+def _signed(word: int) -> int:
+    return word - 2**32 if word >= 2**31 else word
