@@ -5,6 +5,7 @@ from tvm.tirx.script import builder as T
 
 from . import frame, tiling
 from .accumulators import Accumulators
+from .depthwise_floats import DepthwiseFloats
 from .dot import vector_registers
 from .float_output import FloatOutput
 from .geometry import Conv2D
@@ -55,7 +56,7 @@ class Floats:
 
     def stage(self, conv: Conv2D) -> Staged:
         self._weights = flat(self._weight)
-        return stage(self._x, conv, multiple=LANES if conv.depthwise else 1, padding_value=0)
+        return stage(self._x, conv, multiple=1, padding_value=0)
 
     def add(self, conv: Conv2D, staged: Staged, place: Place, sums: Accumulators) -> None:
         _, blocks, rows, _ = packed_float_shape(conv.weight_shape, conv.groups)
@@ -79,21 +80,3 @@ class Floats:
                     sums.update(p, b, lambda acc, x=value, w=vector: acc + x * w)
 
         staged.walk(conv, 1, conv.inputs_per_group, step)
-
-
-class DepthwiseFloats(Floats):
-    """The same where every channel has an activation of its own."""
-
-    def add(self, conv: Conv2D, staged: Staged, place: Place, sums: Accumulators) -> None:
-        start = staged.start(conv, place)
-        sums.start()
-
-        def step(offset: tvm.ir.Expr, tap: tvm.ir.Expr) -> None:
-            """Add the products of one tap."""
-            w = T.Bind(load(self._weights, (place.block * conv.taps + tap) * LANES, LANES))
-            at = T.Bind(start + offset)
-            for p, pixel in enumerate(sums.tile.pixels):
-                product = load(staged.data, at + staged.window(conv, *pixel), LANES) * w
-                sums.update(p, 0, lambda acc, product=product: acc + product)
-
-        staged.walk(conv, LANES, 1, step)
