@@ -44,6 +44,10 @@ DEPTHWISE = Conv2D(1, 7, 9, 35, 35, (3, 3), (1, 2), (1, 1, 1, 0), (1, 1), 35)
 GROUPED = Conv2D(2, 5, 6, 18, 100, (2, 3), (2, 1), (0, 1, 2, 0), (2, 1), 2)
 STEM = Conv2D(1, 11, 12, 3, 48, (7, 7), (2, 2), (3, 3, 3, 3))
 
+# whole blocks of channels, so that the image is read where it is; windows all of padding
+DEPTHWISE_IN_PLACE = Conv2D(2, 9, 17, 32, 32, (5, 5), (1, 1), (2, 2, 2, 2), (1, 1), 32)
+DEPTHWISE_BEYOND = Conv2D(1, 3, 4, 16, 16, (3, 2), (2, 3), (4, 3, 5, 2), (1, 1), 16)
+
 VNNI = pytest.param(
     cpu("znver4"), marks=pytest.mark.skipif(not _runs_avx512(), reason="no such AVX-512"), id="vnni"
 )
@@ -56,16 +60,18 @@ def convolutions(draw) -> Conv2D:
     def pair(low, high):
         return draw(st.tuples(st.integers(low, high), st.integers(low, high)))
 
+    most = 4
     if draw(st.booleans()):
         groups = draw(st.integers(1, 3))
         inputs = groups * draw(st.sampled_from([1, 2, 3, 4, 5, 8, 12]))
         outputs = groups * draw(st.sampled_from([1, 3, 8, 16, 17, 31, 32, 50]))
     else:
         inputs = outputs = groups = draw(st.sampled_from([1, 5, 16, 35, 48]))
+        most = 7  # two vectors of four rows
     if draw(st.booleans()):
         kernel, strides, dilation, padding = (1, 1), (1, 1), (1, 1), (0, 0, 0, 0)
     else:
-        kernel, strides, dilation = pair(1, 4), pair(1, 3), pair(1, 2)
+        kernel, strides, dilation = pair(1, most), pair(1, 3), pair(1, 2)
         padding = pair(0, 3) + pair(0, 3)
     height, width = draw(st.tuples(st.integers(1, 9), st.integers(1, 20)))
     assume(dilation[0] * (kernel[0] - 1) < height + padding[0] + padding[2])
@@ -140,6 +146,26 @@ def weights(random, bits, shape):
     extreme=False,
     least_shift=33,
     seed=0,
+)
+@example(
+    conv=DEPTHWISE_IN_PLACE,
+    bits=8,
+    output="residual",
+    zero_points=(200, 7, 3),
+    clip=[0, 255],
+    extreme=True,
+    least_shift=33,
+    seed=4,
+)
+@example(
+    conv=DEPTHWISE_BEYOND,
+    bits=3,
+    output="int32",
+    zero_points=(131, 0, 0),
+    clip=[0, 255],
+    extreme=False,
+    least_shift=1,
+    seed=5,
 )
 @example(
     conv=GROUPED,
@@ -219,6 +245,8 @@ def test_integers(target, conv, bits, output, zero_points, clip, extreme, least_
     seed=st.integers(0, 2**32 - 1),
 )
 @example(conv=DEPTHWISE, residual=True, clip=(0.0, 6.0), seed=0)
+@example(conv=DEPTHWISE_IN_PLACE, residual=False, clip=(0.0, 6.0), seed=3)
+@example(conv=DEPTHWISE_BEYOND, residual=True, clip=(-np.inf, np.inf), seed=4)
 @example(conv=GROUPED, residual=True, clip=(-np.inf, np.inf), seed=1)
 @example(conv=STEM, residual=False, clip=(0.0, np.inf), seed=2)
 def test_floats(target, conv, residual, clip, seed):
@@ -238,6 +266,25 @@ def test_floats(target, conv, residual, clip, seed):
 
 
 SUMS = Requantization("int32", None, 0, (0, 255))
+
+
+@on_both
+@pytest.mark.parametrize("cores", [1, 3])
+@pytest.mark.parametrize("size", [(5, 1), (6, 2)])
+def test_depthwise_tiles_of_any_number_of_cores(target, cores, size):
+    random = np.random.default_rng(0)
+    kernel, stride = size
+    conv = Conv2D(*(1, 13, 15, 48, 48), (kernel, kernel), (stride, stride), (2, 2, 2, 2), groups=48)
+    x = random.integers(0, 256, conv.input_shape).astype(np.uint8)
+    weight = weights(random, 8, conv.weight_shape)
+    bias = random.integers(-5000, 5000, 48).astype(np.int32)
+    sized = tvm.target.Target({**target.export(), "num-cores": cores})
+    function = conv2d_integer.kernel(
+        conv, weight_bits=8, input_zero_point=77, output=SUMS, target=sized
+    )
+    packed = packing.pack_integer(weight, 8, 48)
+    actual = run(function, sized, [x, packed, bias, np.zeros(conv.output_shape, np.int32)])
+    np.testing.assert_array_equal(actual, accumulate(conv, x, weight, 77, np.int64) + bias)
 
 
 @on_both
