@@ -1,12 +1,13 @@
-"""How fast the kernels of `bitsweep.relax` run the layers of ResNet-50 on this machine's CPU.
+"""How fast the kernels of `bitsweep.relax` run the layers of a network on this machine's CPU.
 
-    TVM_NUM_THREADS=2 python benchmarks/kernels.py [--shapes SHAPES] [PRECISION ...]
+    TVM_NUM_THREADS=2 python benchmarks/kernels.py [--network NETWORK] [--shapes SHAPES]
+        [PRECISION ...]
 
 Prints, for each precision (float32, or bits of weights and activations like w4a8 and w1a1) and each
-shape of its 54 layers (or the first SHAPES), the seconds that the kernel took to build, the median
+shape of the layers (or the first SHAPES), the seconds that the kernel took to build, the median
 milliseconds of a run on random values and the multiply-accumulates per second; then the sum over
-the layers. Where planes pay for a layer of few bits, it reads and writes planes; the first and the
-last layer have 8 bits then.
+the layers: ResNet-50's 54, or the 53 of mobilenet_v2, of which 17 are depthwise. Where planes pay
+for a layer of few bits, it reads and writes planes; the first and the last layer have 8 bits then.
 """
 
 import argparse
@@ -34,13 +35,13 @@ PRECISIONS = ("float32", "w8a8", "w4a8", "w2a8", "w1a8", "w2a2", "w1a4", "w1a2",
 REPEATS = 15
 
 
-def main(precisions: Sequence[str], shapes: int | None) -> None:
+def main(precisions: Sequence[str], shapes: int | None, network: str) -> None:
     target = host()
     print(target)
     for precision in precisions:
         total_ms, build_s, total = 0.0, 0.0, 0
         print(f"\n{precision:<30} {'layers':>6} {'build s':>8} {'ms':>8} {'GMAC/s':>8}")
-        for conv, residual, count in islice(layers(), shapes):
+        for conv, residual, count in islice(NETWORKS[network](), shapes):
             started = time.perf_counter()
             run = bind(conv, precision, residual, target)
             build_s += (spent := time.perf_counter() - started)
@@ -66,32 +67,70 @@ def host() -> tvm.target.Target:
 def named(conv: Conv2D) -> str:
     """A layer in a few characters."""
     size, name = conv.kernel[0], f"{conv.height}² × {conv.in_channels}"
-    return f"{name} → {conv.out_channels}, {size}×{size}/{conv.strides[0]}"
+    if not conv.depthwise:
+        name = f"{name} → {conv.out_channels}"
+    return f"{name}, {size}×{size}/{conv.strides[0]}"
 
 
 def layers() -> Iterator[tuple[Conv2D, bool, int]]:
     """ResNet-50's convolutions and its dense layer: (shape, with a residual or not, how many)."""
 
-    def conv(size: int, inputs: int, outputs: int, kernel: int, stride: int) -> Conv2D:
-        return Conv2D(
-            *(1, size, size, inputs, outputs),
-            kernel=(kernel, kernel),
-            strides=(stride, stride),
-            padding=(kernel // 2,) * 4,
-        )
-
-    yield conv(224, 3, 64, 7, 2), False, 1
+    yield _square(224, 3, 64, 7, 2), False, 1
     size, inputs = 56, 64
     for middle, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
         stride, outputs = 1 if middle == 64 else 2, 4 * middle
-        yield conv(size, inputs, middle, 1, 1), False, 1
-        yield conv(size, middle, middle, 3, stride), False, 1
-        yield conv(size, inputs, outputs, 1, stride), False, 1
+        yield _square(size, inputs, middle, 1, 1), False, 1
+        yield _square(size, middle, middle, 3, stride), False, 1
+        yield _square(size, inputs, outputs, 1, stride), False, 1
         size, inputs = size // stride, outputs
-        yield conv(size, middle, outputs, 1, 1), True, blocks
-        yield conv(size, outputs, middle, 1, 1), False, blocks - 1
-        yield conv(size, middle, middle, 3, 1), False, blocks - 1
-    yield conv(1, 2048, 1000, 1, 1), False, 1
+        yield _square(size, middle, outputs, 1, 1), True, blocks
+        yield _square(size, outputs, middle, 1, 1), False, blocks - 1
+        yield _square(size, middle, middle, 3, 1), False, blocks - 1
+    yield _square(1, 2048, 1000, 1, 1), False, 1
+
+
+def mobilenet_layers() -> Iterator[tuple[Conv2D, bool, int]]:
+    """The same of mobilenet_v2, of which a third is depthwise: rows without an arrow."""
+    seen: dict[tuple[Conv2D, bool], int] = {}
+
+    def add(conv: Conv2D, residual: bool = False) -> None:
+        seen[conv, residual] = seen.get((conv, residual), 0) + 1
+
+    add(_square(224, 3, 32, 3, 2))
+    size, inputs = 112, 32
+    settings = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)]
+    for factor, outputs, blocks, first in [
+        *settings,
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ]:
+        for block in range(blocks):
+            middle, stride = factor * inputs, 1 if block else first
+            if factor > 1:
+                add(_square(size, inputs, middle, 1, 1))
+            add(_square(size, middle, middle, 3, stride, groups=middle))
+            size //= stride
+            add(_square(size, middle, outputs, 1, 1), block > 0)
+            inputs = outputs
+    add(_square(size, inputs, 1280, 1, 1))
+    add(_square(1, 1280, 1000, 1, 1))
+    yield from ((conv, residual, count) for (conv, residual), count in seen.items())
+
+
+NETWORKS = {"resnet50": layers, "mobilenet_v2": mobilenet_layers}
+
+
+def _square(
+    size: int, inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1
+) -> Conv2D:
+    return Conv2D(
+        *(1, size, size, inputs, outputs),
+        kernel=(kernel, kernel),
+        strides=(stride, stride),
+        padding=(kernel // 2,) * 4,
+        groups=groups,
+    )
 
 
 def bind(conv: Conv2D, precision: str, residual: bool, target: tvm.target.Target):
@@ -187,6 +226,7 @@ def median(run, repeats: int = REPEATS) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("precisions", nargs="*", default=PRECISIONS, type=precision_of)
+    parser.add_argument("--network", choices=NETWORKS, default="resnet50")
     parser.add_argument("--shapes", type=int)
     arguments = parser.parse_args()
-    main(arguments.precisions, arguments.shapes)
+    main(arguments.precisions, arguments.shapes, arguments.network)
