@@ -107,7 +107,7 @@ def test_planes(target, conv, bits, residual_planes, output_planes, levels, core
     bias = random.integers(-50, 50, channels).astype(np.int32)
     multiplier = random.integers(2**28, 2**31, channels).astype(np.int32)
     multiplier[random.random(channels) < 0.1] = 0
-    shift = random.integers(31, 38, channels).astype(np.int32)
+    shift = random.integers(random.choice([31, 33]), 38, channels).astype(np.int32)
     half = 2 ** (shift.astype(np.int64) - 1) + random.integers(-1000, 1000, channels)
     others, residuals, of_residual = [], {}, []
     if residual_planes is not None:
@@ -133,7 +133,9 @@ def test_planes(target, conv, bits, residual_planes, output_planes, levels, core
     zero = None if residual_planes is None else 1
     made = [
         (
-            Requantization("uint8", zero, zero_point, clip, **kinds),
+            Requantization(
+                *("uint8", zero, zero_point, clip), **kinds, least_shift=int(shift.min())
+            ),
             [multiplier, shift, half, *of_residual, *[by for _, by in others]],
         )
     ]
