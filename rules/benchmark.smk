@@ -14,7 +14,7 @@ rule benchmark:
     threads: WHOLE_MACHINE
     resources:
         mem_mb=growing(JOB_MB),
-        runtime=growing(JOB_MINUTES),
+        runtime=growing(BENCHMARK_MINUTES),
         limit_seconds=LIMIT_SECONDS,
         limit_mb=LIMIT_MB,
         cpus_per_task=WHOLE_NODE,

@@ -84,6 +84,8 @@ LIMIT_SECONDS = CONFIG.limits.seconds
 LIMIT_MB = CONFIG.limits.memory_mb
 JOB_MB = LIMIT_MB + 1000
 JOB_MINUTES = LIMIT_SECONDS // 60 + 5
+# A benchmark is as many processes, one after the other, each of which may use that.
+BENCHMARK_MINUTES = CONFIG.benchmark.processes * LIMIT_SECONDS // 60 + 5
 
 # More than any machine has: Snakemake scales it down to all cores, so that nothing runs beside.
 WHOLE_MACHINE = 4096

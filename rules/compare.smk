@@ -3,17 +3,23 @@ def other_run():
     return CONFIG.compare and fingerprint.of_folder(reading.folder(CONFIG.compare))
 
 
-def comparison(wildcards):
+def compared_outcomes(wildcards):
+    """Every file of this run that is compared."""
     if not CONFIG.compare:
         raise WorkflowError(
             "compare is not set: give the results of another run, --config compare=FOLDER"
         )
-    return "results/tables/compare.csv"
+    left = [
+        MODEL + "reference.npz",
+        *(EXPERIMENT + name for name in ("samples.csv", "outputs.npz")),
+    ]
+    paths = [path.format(**experiment) for experiment in EXPERIMENTS for path in left]
+    return experiment_outcomes(wildcards) + list(dict.fromkeys(paths))
 
 
 rule compare_table:
     input:
-        experiment_outcomes,
+        compared_outcomes,
         summary="results/tables/summary.parquet",
     output:
         table=report(
@@ -48,7 +54,7 @@ rule compare_table:
 
 rule compare:
     input:
-        table=comparison,
+        table="results/tables/compare.csv",
     log:
         LOGS + "compare.log",
     params:

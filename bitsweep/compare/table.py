@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 
 from bitsweep import pairs, tables
 from bitsweep.compare import reading, speed
@@ -62,7 +63,7 @@ def _row(
     folders: tuple[Path, Path], found: list[pd.Series | None]
 ) -> tuple[dict[str, object], speed.Change | None]:
     row: dict[str, object] = {"speed": "incomparable"}
-    if None in [None if one is None else 0 for one in found]:
+    if any(one is None for one in found):
         return row | {"why": f"only in the {'new' if found[0] is None else 'old'} run"}, None
     failures = [_failure(one) for one in found]
     row |= {"failure": _moved(*failures), "old_failure": failures[0], "new_failure": failures[1]}
@@ -140,7 +141,7 @@ def _judge_accuracy(rows: list[dict[str, object]]) -> None:
     judged = [row for row in rows if "accuracy_difference_p" in row]
     if not judged:
         return
-    adjusted = speed.false_discovery_control([row["accuracy_difference_p"] for row in judged])
+    adjusted = false_discovery_control([row["accuracy_difference_p"] for row in judged])
     for row, p in zip(judged, adjusted, strict=True):
         changed = "more_accurate" if row["gained"] > row["lost"] else "less_accurate"
         same = "same" if row["gained"] == row["lost"] == 0 else "inconclusive"

@@ -3,6 +3,7 @@
 import math
 
 import pandas as pd
+import seaborn
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
@@ -11,12 +12,9 @@ from bitsweep.compare.speed import BAND
 from bitsweep.plots import style
 from bitsweep.tables import experiment_name
 
-_COLOURS = {
-    "faster": "#0173b2",
-    "slower": "#d55e00",
-    "same": "#029e73",
-    "inconclusive": style.GREY,
-}
+_BLUE, _, _GREEN, _RED, *_ = seaborn.color_palette("colorblind")
+_COLOURS = {"faster": _BLUE, "slower": _RED, "same": _GREEN, "inconclusive": style.GREY}
+_OF_ACCURACY = {"more_accurate": _BLUE, "less_accurate": _RED}
 _ROW_INCHES = 0.2
 
 
@@ -34,9 +32,8 @@ def draw(table: pd.DataFrame) -> Figure:
         if pd.notna(row["ratio"]):
             _interval(speeds, slot, row, "ratio", 1, _COLOURS[row["speed"]])
         if pd.notna(row["accuracy_difference"]):
-            changed = row["accuracy"] in ("more_accurate", "less_accurate")
-            colour = _COLOURS["slower"] if row["accuracy"] == "less_accurate" else style.GREY
-            colour = _COLOURS["faster"] if row["accuracy"] == "more_accurate" else colour
+            colour = _OF_ACCURACY.get(row["accuracy"], style.GREY)
+            changed = row["accuracy"] in _OF_ACCURACY
             _interval(accuracies, slot, row, "accuracy_difference", 100, colour, filled=changed)
         if told := _margin(row):
             accuracies.annotate(

@@ -1,7 +1,7 @@
 """A Relax function as a straight line of bindings: what every pass reads and rebuilds."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import tvm
@@ -85,12 +85,19 @@ def replace(expr: relax.Expr, variables: dict[relax.Var, relax.Expr]) -> relax.E
     return expr
 
 
-def with_bindings(mod: tvm.IRModule, pairs: list[tuple[relax.Var, relax.Expr]]) -> tvm.IRModule:
-    """The module with other bindings in its `main`, whose variables stay the same."""
+def with_bindings(
+    mod: tvm.IRModule,
+    pairs: list[tuple[relax.Var, relax.Expr]],
+    parameters: Iterable[relax.Var] = (),
+) -> tvm.IRModule:
+    """The module with other bindings in its `main`, whose variables stay the same, and with more
+    `parameters`."""
     function = main_of(mod)
     lines = [relax.VarBinding(var, value) for var, value in pairs]
     body = relax.SeqExpr([relax.DataflowBlock(lines)], function.body.body)
-    rebuilt = relax.Function(function.params, body, function.ret_ty, True, function.attrs)
+    rebuilt = relax.Function(
+        [*function.params, *parameters], body, function.ret_ty, True, function.attrs
+    )
     return relax.transform.Normalize()(tvm.IRModule({"main": rebuilt}, attrs=mod.attrs))
 
 

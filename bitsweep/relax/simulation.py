@@ -20,43 +20,30 @@ class Simulation:
     """
 
     def __init__(self, mod: tvm.IRModule, target: tvm.target.Target):
-        function = graph.main_of(mod)
         self._arguments: list[relax.Var] = []
         pairs = [
-            pair for binding in graph.bindings(function) for pair in self._with_arguments(binding)
+            (binding.var, self._with_arguments(binding.var, binding.value))
+            for binding in graph.bindings(graph.main_of(mod))
         ]
-        lines = [relax.VarBinding(var, value) for var, value in pairs]
-        body = relax.SeqExpr([relax.DataflowBlock(lines)], function.body.body)
-        parameters = [*function.params, *self._arguments]
-        whole = relax.Function(parameters, body, function.ret_ty, True, function.attrs)
-        with_arguments = relax.transform.Normalize()(tvm.IRModule({"main": whole}))
+        with_arguments = graph.with_bindings(mod, pairs, self._arguments)
         executable = relax.build(with_arguments, target, relax_pipeline=pipeline(target))
         self._machine = relax.VirtualMachine(executable, tvm.cpu())
 
-    def _with_arguments(self, binding: relax.VarBinding) -> list[tuple[relax.Var, relax.Expr]]:
-        var, call = binding.var, binding.value
+    def _with_arguments(self, var: relax.Var, call: relax.Expr) -> relax.Expr:
         if op.is_call(call, "bitsweep.conv2d"):
             shape = packing.packed_float_shape(op.shape_of(call.args[1]), call.attrs["groups"])
             weight = self._argument(f"{var.name}_weight", shape)
             bias = self._argument(f"{var.name}_bias", op.shape_of(call.args[2]))
             arguments = [call.args[0], weight, bias, *call.args[3:]]
-            return [(var, op.call("conv2d", arguments, op.attributes(call) | {"packed": True}))]
+            return op.call("conv2d", arguments, op.attributes(call) | {"packed": True})
         if op.is_call(call, "bitsweep.fake_quantize"):
             scale, low, high = (
                 self._argument(f"{var.name}_{name}", (1,)) for name in ("scale", "low", "high")
             )
-            steps = relax.Var(f"{var.name}_steps", var.ty)
-            rounded = relax.Var(f"{var.name}_rounded", var.ty)
-            raised = relax.Var(f"{var.name}_raised", var.ty)
-            clipped = relax.Var(f"{var.name}_clipped", var.ty)
-            return [
-                (steps, relax.op.divide(call.args[0], scale)),
-                (rounded, relax.op.round(steps)),
-                (raised, relax.op.maximum(rounded, low)),
-                (clipped, relax.op.minimum(raised, high)),
-                (var, relax.op.multiply(clipped, scale)),
-            ]
-        return [(var, call)]
+            steps = relax.op.round(relax.op.divide(call.args[0], scale))
+            clipped = relax.op.minimum(relax.op.maximum(steps, low), high)
+            return relax.op.multiply(clipped, scale)
+        return call
 
     def _argument(self, name: str, shape: tuple[int, ...]) -> relax.Var:
         argument = relax.Var(name, relax.TensorType(shape, "float32"))

@@ -73,8 +73,18 @@ def test_the_target_compares_with_another_run_and_once_only(digits, other):
     assert "compare_table" in digits.done("-n", "compare", config=asked).output
 
 
-def test_without_another_run_the_target_says_what_it_lacks(digits):
-    ended = digits.run("compare", config=DIGITS)
+def test_a_verdict_that_is_to_fail_ends_the_target_and_leaves_the_table(digits, other):
+    in_processes(other, [30.0, 30.3, 29.7, 30.0], "old")
+    asked = {**DIGITS, "compare": str(other), "compare_fail_on": ["slower"]}
+    ended = digits.run("compare", config=asked)
+    assert ended.returncode and "digits/relax/cpu/int8 is slower" in ended.output
+    rows = table.read(digits.path("results/tables/compare.csv"))
+    assert (rows["speed"] == "slower").sum() == 1
+
+
+@pytest.mark.parametrize("target", ["compare", "results/plots/compare.png"])
+def test_without_another_run_the_target_says_what_it_lacks(digits, target):
+    ended = digits.run(target, config=DIGITS)
     assert ended.returncode and "compare is not set: give the results of another" in ended.output
 
 
