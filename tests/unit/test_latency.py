@@ -158,6 +158,17 @@ def test_it_tells_what_else_the_machine_did(tmp_path, monkeypatch, others, distu
     assert figures["latency"]["samples"] == 36
 
 
+def test_what_disturbed_one_process_of_several_counts(tmp_path, monkeypatch):
+    # Three rounds of each process, those of the first measured once more.
+    rounds = iter([Disturbance(0.0, share) for share in 6 * [0.6] + 3 * [0.0]])
+    monkeypatch.setattr(disturbance, "between", lambda *_: next(rounds))
+    twice = (np.tile(CANDIDATE, (2, 1)), np.tile(BASELINE, (2, 1)))
+    sampled(tmp_path, *twice, processes=2)
+    figures = latency.summarize(sampled(tmp_path, processes=2), SETTINGS | {"processes": 2})
+    assert figures["disturbed"]
+    assert figures["others_percent"] == pytest.approx(30)
+
+
 def test_a_machine_that_tells_nothing_is_not_said_to_be_quiet(tmp_path):
     figures = latency.summarize(sampled(tmp_path), SETTINGS)
     names = ("disturbed", "steal_percent", "others_percent", "cpu_mhz")
