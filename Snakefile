@@ -31,6 +31,9 @@ if hasattr(plugin, "query_job_status"):
 configfile: workflow.source_path("config/config.yaml")
 
 
+report: "report/report.rst"
+
+
 include: "rules/common.smk"
 include: "rules/engine.smk"
 include: "rules/train.smk"

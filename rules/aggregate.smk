@@ -26,6 +26,7 @@ rule aggregate:
             category="Tables",
             labels={"table": "summary", "format": "Markdown"},
         ),
+        answers="results/tables/answers.rst",
     log:
         LOGS + "aggregate.log",
     benchmark:

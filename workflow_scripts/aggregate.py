@@ -1,4 +1,4 @@
-from bitsweep import summary, tables
+from bitsweep import report, summary, tables
 from bitsweep.artifact import write_text
 from bitsweep.outcome import Experiment
 from bitsweep.script import script
@@ -15,3 +15,4 @@ with script(snakemake):
     tables.write(table, snakemake.output.summary_parquet)
     tables.write(tables.failures(table), snakemake.output.failures)
     write_text(snakemake.output.summary_md, summary.markdown(table))
+    write_text(snakemake.output.answers, report.opening(table))

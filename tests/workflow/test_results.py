@@ -324,3 +324,8 @@ def test_the_report_shows_tables_and_plots_without_a_network(digits):
         assert f"results/tables/{name}" in report
     for told in ('"Plots"', '"Tables"', "Median latency of one image", "One row for each of the 8"):
         assert told in report
+    opening = report.split("var workflow_desc = ")[1].split("</script>")[0]
+    for told in ("digits", "Fastest", "Failed.", "relay/cpu/int4 in compile"):
+        assert told in opening
+    assert opening.count("data:image/png;base64,") == len(PLOTS)
+    assert digits.path("profiles/default/report.css").read_text() in report
