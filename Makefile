@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 CORES ?= 4
 BIN := $(VENV)/bin
+ENGINES := relay onnxruntime openvino
 
 ENVIRONMENT := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
 ifneq ($(words $(ENVIRONMENT)),1)
@@ -14,7 +15,7 @@ results: $(VENV)/.installed
 	$(BIN)/snakemake --cores $(CORES)
 
 test: $(VENV)/.installed-test
-	$(BIN)/snakemake --cores $(CORES) --quiet all -- .engines/relay/engine.json
+	$(BIN)/snakemake --cores $(CORES) --quiet all -- $(ENGINES:%=.engines/%/engine.json)
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 50
 
 lint: $(VENV)/.installed-test

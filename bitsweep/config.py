@@ -7,64 +7,31 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-import pydantic.dataclasses
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    PlainValidator,
     ValidationError,
     WrapValidator,
+    create_model,
     field_serializer,
     field_validator,
     model_validator,
 )
 
-from bitsweep.engines import ENGINES
+from bitsweep.engines.declared import ENGINES, PrecisionSection
+from bitsweep.engines.relax.settings import Goal, Relax
 from bitsweep.errors import UserError
 from bitsweep.outcome import STAGES, Experiment
-from bitsweep.relax import plan
-from bitsweep.relax.config import PRESETS, QConfig
+from bitsweep.relax.config import QConfig
+from bitsweep.settings import NUMBER, Bits, Count, Section, Seed
 
 BASELINE = "float32"
 """The precision that is always there: the unquantized network."""
 
 BASELINE_BITS = 32
-
-# What TVM 0.16 can be asked to store integers in, with its width in bits.
-STORAGE_BITS = {
-    "bool": 1,
-    **{f"{sign}int{bits}": bits for bits in (1, 2, 4, 8, 16, 32) for sign in ("", "u")},
-}
-Storage = Literal[tuple(STORAGE_BITS)]
-
-# The operators that `relay.quantize` knows, as `_annotate.py` of TVM 0.16 registers them.
-QUANTIZABLE = (
-    "nn.contrib_conv2d_NCHWc",
-    "nn.conv2d",
-    "nn.conv1d",
-    "nn.dense",
-    "multiply",
-    "add",
-    "reshape",
-    "clip",
-    "nn.relu",
-    "strided_slice",
-    "nn.avg_pool2d",
-    "nn.batch_flatten",
-    "transpose",
-    "annotation.stop_fusion",
-    "nn.max_pool2d",
-    "nn.max_pool1d",
-    "annotation.cast_hint",
-    "concatenate",
-    "nn.global_avg_pool2d",
-    "nn.batch_matmul",
-)
 
 # Names become parts of paths, which wildcards must take apart again.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -82,29 +49,6 @@ def _is_name(name: str) -> str:
 Name = Annotated[str, AfterValidator(_is_name)]
 
 
-def _is_convolution(layer: Any) -> int | str:
-    if isinstance(layer, str) or (type(layer) is int and layer >= 0):
-        return layer
-    raise ValueError("a layer's name is wanted, or its number, from 0 on")
-
-
-Convolution = Annotated[
-    int | str, PlainValidator(_is_convolution, json_schema_input_type=int | str)
-]
-
-
-def _is_number(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("a number is wanted, not true or false")
-    return value
-
-
-_NUMBER = BeforeValidator(_is_number)  # Python's True is a 1
-Count = Annotated[int, Field(ge=1), _NUMBER]
-Bits = Annotated[int, Field(ge=1, le=8), _NUMBER]
-Seed = Annotated[int, Field(ge=0, lt=2**32), _NUMBER]
-
-
 def _is_cores(value: Any, validated: Callable[[Any], int | str]) -> int | str:
     try:
         return validated(value)
@@ -115,206 +59,7 @@ def _is_cores(value: Any, validated: Callable[[Any], int | str]) -> int | str:
 Cores = Annotated[Count | Literal["native"], WrapValidator(_is_cores)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Number(_Section):
-    """How a kind of number is represented: its bits, and the type that stores them."""
-
-    bits: Annotated[int, Field(ge=1, le=32), _NUMBER]
-    storage: Storage
-
-    @model_validator(mode="after")
-    def _fits(self):
-        if self.bits > STORAGE_BITS[self.storage]:
-            raise ValueError(f"{self.bits} bits do not fit into {self.storage}")
-        return self
-
-
-def _holding(bits: Any) -> str:
-    """Say which storages hold so many bits, of which none was given."""
-    if bits not in range(1, 33):
-        return "allowed are 1 to 32, and a storage that holds them"
-    holding = [storage for storage, width in STORAGE_BITS.items() if width >= bits]
-    return f"give a storage that holds them: {', '.join(holding)}"
-
-
-class Relay(_Section):
-    """A precision in Relay; the fields are those of `relay.quantize.QConfig`, named as there.
-
-    `bits` and `storage` are a short way to set `input` and `weight` alike.
-    """
-
-    bits: Annotated[int, Field(ge=1, le=32), _NUMBER] | None = None
-    storage: Storage | None = None
-    input: Number = None  # `_spread` sees to it that these two are there
-    weight: Number = None
-    activation: Number = Number(bits=32, storage="int32")
-    calibrate_mode: Literal["global_scale", "percentile", "kl_divergence"] = "percentile"
-    global_scale: Annotated[float, Field(gt=0), _NUMBER] = 8.0
-    weight_scale: Literal["power2", "max"] = "max"
-    skip_dense_layer: bool = True
-    skip_conv_layers: tuple[Convolution, ...] = (0,)
-    do_simulation: bool = False
-    round_for_shift: bool = True
-    rounding: Literal["UPWARD", "TONEAREST"] = "UPWARD"
-    debug_enabled_ops: tuple[Literal[QUANTIZABLE], ...] | None = None
-    # For kl_divergence. TVM's own default, -1, holds the activations of all layers at once; the
-    # scales are the same.
-    calibrate_chunk_by: Annotated[int, Field(ge=-1), _NUMBER] = 16
-    partition_conversions: Literal["disabled", "enabled", "fully_integral"] = "disabled"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spread(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        short = {key: value[key] for key in ("bits", "storage") if value.get(key) is not None}
-        if len(short) == 2:
-            return {"input": short, "weight": short, **value}
-        if "bits" in short:
-            raise ValueError(f"bits = {short['bits']!r}: {_holding(short['bits'])}")
-        if short or not {"input", "weight"} <= value.keys():
-            raise ValueError("give bits and storage, or input and weight with both of theirs")
-        return value
-
-    @model_validator(mode="after")
-    def _chunked(self):
-        if self.calibrate_chunk_by == 0:
-            raise ValueError("calibrate_chunk_by is -1 (all layers at once) or at least 1")
-        return self
-
-    @property
-    def weight_bits(self) -> int:
-        return self.weight.bits
-
-    @property
-    def activation_bits(self) -> int:
-        return self.input.bits
-
-    @property
-    def is_calibrated(self) -> bool:
-        """Whether it takes the stage `calibrate`'s statistics; TVM's other modes gather their own
-        or none."""
-        return self.calibrate_mode == "percentile"
-
-    def settings(self) -> dict[str, Any]:
-        """What the engine quantizes by, safe in JSON."""
-        return self.model_dump(mode="json")
-
-
-class LayerBits(_Section):
-    """Bits of a layer's weights and of its input."""
-
-    weight_bits: Bits
-    input_bits: Bits
-
-
-def _planned(path: Any) -> dict[str, tuple[int, int]]:
-    if not isinstance(path, str):
-        raise ValueError("the path of a plan is wanted")
-    try:
-        return plan.read(path)
-    except OSError as error:
-        raise ValueError(f"it cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ValueError(str(error).removeprefix(f"{path}: ")) from None
-
-
-def _pairs(layers: Mapping[str, LayerBits]) -> dict[str, tuple[int, int]]:
-    return {name: (bits.weight_bits, bits.input_bits) for name, bits in layers.items()}
-
-
-class Goal(_Section):
-    """What a search is for: the fewest `bytes` or the least `latency` with a top-1 at most
-    `tolerance` points below float32's, or the least `error` within so many `bytes` or `latency_ms`.
-    """
-
-    minimise: Literal["bytes", "latency", "error"]
-    tolerance: Annotated[float, Field(ge=0, le=100), _NUMBER] | None = None
-    bytes: Count | None = None
-    latency_ms: Annotated[float, Field(gt=0), _NUMBER] | None = None
-
-    @model_validator(mode="after")
-    def _bounded(self):
-        budget = self.bytes is not None or self.latency_ms is not None
-        if self.minimise == "error" and (self.tolerance is not None or not budget):
-            raise ValueError("to minimise error, give bytes or latency_ms, and no tolerance")
-        if self.minimise != "error" and (self.tolerance is None or budget):
-            raise ValueError(
-                f"to minimise {self.minimise}, give the tolerance, in points of top-1, and no "
-                "budget"
-            )
-        return self
-
-    @property
-    def is_timed(self) -> bool:
-        """Whether it needs to know how long layers take."""
-        return self.minimise == "latency" or self.latency_ms is not None
-
-
-@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Relax(QConfig):
-    """A precision in Relax: the settings of `bitsweep.relax`, over those of a `preset`.
-
-    `plan`, the path of a file, has `layer_bits` under those given here. A `search` stands alone:
-    its other settings are those of the config's section `search`.
-    """
-
-    search: Goal | None = None
-    layer_bits: Annotated[dict[str, LayerBits], AfterValidator(_pairs)] = dataclasses.field(
-        default_factory=dict, hash=False
-    )
-    plan: Annotated[
-        dict[str, tuple[int, int]], PlainValidator(_planned, json_schema_input_type=str)
-    ] = dataclasses.field(default_factory=dict, hash=False)
-    preset: Literal[tuple(PRESETS)] = None
-
-    _numbers = field_validator(
-        *(f.name for f in dataclasses.fields(QConfig) if f.type in (int, int | None, float)),
-        mode="before",
-    )(_is_number)
-
-    is_calibrated: ClassVar[bool] = True
-
-    @model_validator(mode="before")
-    @classmethod
-    def _alone(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and value.get("search") and len(value) > 1:
-            others = ", ".join(key for key in value if key != "search")
-            raise ValueError(
-                f"a search chooses the bits, so that {others} cannot be given beside it; what all "
-                "searches quantize by is in search.settings"
-            )
-        return value
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in(cls, value: Any) -> Any:
-        preset = value.get("preset") if isinstance(value, Mapping) else None
-        if preset not in tuple(PRESETS):
-            return value
-        return {**dataclasses.asdict(PRESETS[preset]), **value}
-
-    @property
-    def planned_bits(self) -> dict[str, tuple[int, int]]:
-        """The bits of layers, of the plan and over it."""
-        return {**self.plan, **self.layer_bits}
-
-    def settings(self) -> dict[str, Any]:
-        """What the engine quantizes by, safe in JSON: `QConfig`'s fields."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(QConfig)}
-        fields["layer_bits"] = self.planned_bits
-        return json.loads(json.dumps(fields))
-
-
-class Precision(_Section):
-    """A named quantization setting: a section for each engine that can have it."""
-
-    relay: Relay | None = None
-    relax: Relax | None = None
-
+class _Precision(Section):
     @model_validator(mode="after")
     def _of_an_engine(self):
         if not self.engines:
@@ -327,11 +72,19 @@ class Precision(_Section):
         return tuple(engine for engine in ENGINES if getattr(self, engine) is not None)
 
 
+Precision = create_model(
+    "Precision",
+    __base__=_Precision,
+    __doc__="A named quantization setting: a section for each engine that can have it.",
+    **{name: (engine.precision | None, None) for name, engine in ENGINES.items()},
+)
+
+
 UNLABELLED = ("photos", "random")
 LABELLED = "allowed are digits, or a folder with a folder of images per class"
 
 
-class Train(_Section):
+class Train(Section):
     """How a model's weights are made: `bitsweep.training`'s recipe, `epochs` long.
 
     `learning_rate` is the largest of the one-cycle schedule.
@@ -339,11 +92,11 @@ class Train(_Section):
 
     epochs: Count
     seed: Seed = 0
-    batch: Annotated[int, Field(ge=2), _NUMBER] = 32
-    learning_rate: Annotated[float, Field(gt=0), _NUMBER] = 0.02
+    batch: Annotated[int, Field(ge=2), NUMBER] = 32
+    learning_rate: Annotated[float, Field(gt=0), NUMBER] = 0.02
 
 
-class Model(_Section):
+class Model(Section):
     """A classifier: where its network, its weights and its images come from.
 
     `factory` is a torchvision name or `module:function`; `weights` is `seeded`, a torchvision
@@ -388,13 +141,13 @@ class Model(_Section):
         return self.data not in ("digits", *UNLABELLED)
 
 
-class Engine(_Section):
+class Engine(Section):
     """An engine; `python_path` names the python folder of an own TVM instead of the pinned one."""
 
     python_path: str | None = None
 
 
-class Target(_Section):
+class Target(Section):
     """What is compiled for; `native` is this machine's, found out when a job runs.
 
     Loops of engine `relax` are cut for so many `cores` to share.
@@ -406,7 +159,7 @@ class Target(_Section):
     cores: Cores = "native"
 
 
-class Benchmark(_Section):
+class Benchmark(Section):
     """How latency is measured; `budget_seconds` bounds the measuring of one experiment.
 
     It is measured in so many `processes`, one after the other, which share the budget; their first
@@ -416,28 +169,28 @@ class Benchmark(_Section):
     processes: Annotated[Count, Field(le=100)] = 3
     inputs: Annotated[Count, Field(le=1000)] = 20
     runs: Count = 30
-    warmup: Annotated[int, Field(ge=0), _NUMBER] = 3
-    budget_seconds: Annotated[float, Field(gt=0), _NUMBER] = 15.0
+    warmup: Annotated[int, Field(ge=0), NUMBER] = 3
+    budget_seconds: Annotated[float, Field(gt=0), NUMBER] = 15.0
     seed: Seed = 0
 
 
-class Limits(_Section):
+class Limits(Section):
     """What one TVM process may use; beyond it the stage is a failed outcome."""
 
     seconds: Count = 1800
     memory_mb: Count = 8192
 
 
-class Sweep(_Section):
+class Sweep(Section):
     """Which experiments run: every combination that exists."""
 
     models: Annotated[tuple[Name, ...], Field(min_length=1)]
-    engines: Annotated[tuple[Name, ...], Field(min_length=1)] = ENGINES
+    engines: Annotated[tuple[Name, ...], Field(min_length=1)] = ("relay", "relax")
     targets: Annotated[tuple[Name, ...], Field(min_length=1)] = ("cpu",)
     precisions: Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
-class Sensitivity(_Section):
+class Sensitivity(Section):
     """Whose layers are quantized one at a time, in Relax: precisions, and how many images."""
 
     precisions: tuple[Name, ...] = ()
@@ -480,7 +233,7 @@ Widths = Annotated[
 ]
 
 
-class Search(_Section):
+class Search(Section):
     """What searches for bits per layer, in Relax, choose from and look at.
 
     Each of `weight_bits` is a candidate beside each of `input_bits`; errors are those on the first
@@ -497,7 +250,7 @@ class Search(_Section):
         return settings.settings()
 
 
-class Expectation(_Section):
+class Expectation(Section):
     """What is expected of the experiments that the patterns match (`*` and `?` as in a shell)."""
 
     model: str = "*"
@@ -507,7 +260,7 @@ class Expectation(_Section):
     outcome: Annotated[str, Field(pattern=rf"^(ok|degenerate|failed@({'|'.join(STAGES[1:])}))$")]
 
 
-class Config(_Section):
+class Config(Section):
     """A whole configuration: what there is, and which of it is swept.
 
     `stand_in` is the absolute path of a script that runs in place of every rule's own, to measure
@@ -517,9 +270,9 @@ class Config(_Section):
 
     sweep: Sweep
     models: dict[Name, Model]
-    precisions: dict[Name, Precision] = {}
-    targets: dict[Name, Target] = {"cpu": Target()}
-    engines: dict[Name, Engine] = {}
+    precisions: dict[Name, Precision] = Field(default_factory=dict)
+    targets: dict[Name, Target] = Field(default_factory=lambda: {"cpu": Target()})
+    engines: dict[Name, Engine] = Field(default_factory=dict)
     benchmark: Benchmark = Benchmark()
     limits: Limits = Limits()
     sensitivity: Sensitivity = Sensitivity()
@@ -545,7 +298,7 @@ class Config(_Section):
             raise ValueError(f"precisions.{BASELINE} is the unquantized baseline, always there")
         allowed = {
             "model": tuple(self.models),
-            "engine": ENGINES,
+            "engine": tuple(ENGINES),
             "target": tuple(self.targets),
             "precision": (BASELINE, *self.precisions),
         }
@@ -606,7 +359,7 @@ class Config(_Section):
         own = self.models[model].precisions
         return precision == BASELINE or own is None or precision in own
 
-    def section(self, experiment: Experiment) -> Relay | Relax | None:
+    def section(self, experiment: Experiment) -> PrecisionSection | None:
         """Return the settings that an experiment quantizes by, None for the baseline.
 
         A search's are those that all searches share; its plan lies over them.

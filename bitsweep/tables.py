@@ -341,14 +341,14 @@ def _quality(payload: dict) -> dict[str, object]:
 
 
 def _code(payload: dict) -> dict[str, object]:
-    sizes, counts, float32 = payload["sizes"], payload["instructions"], payload["float32"]
+    sizes, counts, float32 = payload["sizes"], payload["instructions"] or {}, payload["float32"]
     return {
         "compiled_for": payload["target"],
         **{f"{name}_bytes": sizes[f"{name}_bytes"] for name in _SIZES},
         "size_vs_float32": float32 and sizes["module_bytes"] / float32["sizes"]["module_bytes"],
         **{f"llvm_{dtype}": payload["dtypes"][dtype] for dtype in LLVM_TYPES},
-        "instructions": counts["instructions"],
-        **{f"{group}_instructions": counts[group] for group in GROUPS},
+        "instructions": counts.get("instructions"),
+        **{f"{group}_instructions": counts.get(group) for group in GROUPS},
     }
 
 

@@ -9,9 +9,9 @@ import posixpath
 import re
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-_LONGEST_MESSAGE = 500
+from bitsweep.place import Place, one_line
+
 _LONGEST_FRAME = 4000
 _KEPT_LINES = 200
 
@@ -44,21 +44,6 @@ _PLUMBING = re.compile(
 )
 
 _MANGLED_LENGTH = re.compile(r"\d{1,3}(?=[A-Za-z_])")
-
-
-@dataclass(frozen=True)
-class Place:
-    """What failed: exception type, its message in one line, and the place in TVM, where known.
-
-    `function` is short (`CodeGenLLVM::BufferAccessHelper`), `file` relative to TVM's source tree
-    (`src/target/llvm/codegen_llvm.cc`) or package (`tvm/relay/quantize/_calibrate.py`).
-    """
-
-    type: str
-    message: str
-    function: str | None = None
-    file: str | None = None
-    line: int | None = None
 
 
 def parse(text: str, type_name: str | None = None) -> Place:
@@ -149,9 +134,9 @@ class _Reader:
             message = self.source_line
         return Place(
             type=_last_part(type_name or self.type or "unknown"),
-            message=_one_line(message),
-            function=function and _one_line(function),
-            file=file and _one_line(file),
+            message=one_line(message),
+            function=function and one_line(function),
+            file=file and one_line(file),
             line=line,
         )
 
@@ -258,10 +243,3 @@ def _python_file(path: str) -> str | None:
 
 def _last_part(name: str) -> str:
     return name.rpartition(".")[2]
-
-
-def _one_line(text: str) -> str:
-    """Return printable text without line breaks, not too long, less TVM's trailing ` :`."""
-    line = " ".join(text[: 4 * _LONGEST_MESSAGE].split()).removesuffix(" :")
-    line = "".join(character if character.isprintable() else "�" for character in line)
-    return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"

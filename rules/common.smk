@@ -10,7 +10,8 @@ from snakemake.io import IOFile
 from bitsweep import code_digest, duplicates, fingerprint, foresight, limits
 from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
-from bitsweep.engines import TRACED_FORM, targets
+from bitsweep.engines import targets
+from bitsweep.engines.declared import ENGINES
 from bitsweep.errors import UserError
 from bitsweep.outcome import DEPENDS_ON, Experiment
 from bitsweep.progress import Progress
@@ -68,13 +69,6 @@ OUTCOMES = {
 ENGINE = ".engines/{engine}/engine.json"
 
 TRACED = {"torchscript": "torchscript.pt", "exported": "exported.pt2"}
-ENGINE_REQUIREMENTS = {
-    "relay": {
-        "wheel": "requirements/relay-wheel.txt",
-        "dependencies": "requirements/relay-dependencies.txt",
-    },
-    "relax": {"environment": "requirements/relax.txt"},
-}
 
 # PyTorch's threads in all jobs: those that wait take no core from the jobs beside them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -207,13 +201,13 @@ def own_images(wildcards):
 @signed
 def traced_network(wildcards):
     """The form of the traced network that the engine reads."""
-    form = TRACED_FORM[wildcards.engine]
+    form = ENGINES[wildcards.engine].traced
     return {form: MODEL + TRACED[form]}
 
 
 def engine_requirements(wildcards):
-    """The requirements files of the engine's TVM, by what they are for."""
-    return ENGINE_REQUIREMENTS[wildcards.engine]
+    """The requirements files of the engine's tool, by what they are for."""
+    return ENGINES[wildcards.engine].requirements
 
 
 def engine_path(wildcards):
@@ -222,9 +216,10 @@ def engine_path(wildcards):
 
 
 def engine_build(wildcards):
-    """What tells the user's TVM, or the environment's, from the one that was there before it."""
+    """What tells the user's tool, or the environment's, from the one that was there before it."""
     if path := engine_path(wildcards):
-        return fingerprint.of_tvm(Path(path))
+        is_tvm = ENGINES[wildcards.engine].uses_llvm
+        return (fingerprint.of_tvm if is_tvm else fingerprint.of_folder)(Path(path))
     if "environment" in engine_requirements(wildcards):
         return [code_digest.version(package) for package in ("tvm", "tvm_ffi")]
     return None  # laid out by the rule itself, from its requirements

@@ -13,6 +13,6 @@ rule engine:
         python_path=engine_path,
         build=engine_build,
     message:
-        "finding the TVM of engine {wildcards.engine}"
+        "finding the tool of engine {wildcards.engine}"
     script:
         script_of("engine")

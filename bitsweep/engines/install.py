@@ -1,4 +1,4 @@
-"""Lay an engine's TVM into a directory of its own, or take the user's, and record its versions."""
+"""Lay an engine's tool into a directory of its own, or take the user's, and record its versions."""
 
 import json
 import os
@@ -28,11 +28,12 @@ def install(
 ) -> None:
     """Write `record`, the engine's JSON: `engine`, `python_path`, `versions`.
 
-    `requirements` are pip's files. Without `python_path`, `wheel` (as for CPython 3.10, which its
-    binary interface is unused of) and `dependencies` (for this Python) are installed into `site`
-    beside the record; or `environment` is what this Python's own environment must have, whose TVM
-    then serves. Raises `UserError` when pip fails, where for want of room with a sentence on that,
-    or the TVM found does not fit the engine.
+    `requirements` are pip's files. Without `python_path`, `packages` (for this Python) and `wheel`
+    (as for CPython 3.10, which its binary interface is unused of) are installed into `site` beside
+    the record, without what they depend on, so that what is not listed is this Python's own; or
+    `environment` is what this Python's own environment must have, whose tool then serves. Raises
+    `UserError` when pip fails, where for want of room with a sentence on that, or the tool found
+    does not fit the engine.
     """
     if python_path is not None:
         paths = [python_path]
@@ -42,7 +43,7 @@ def install(
         paths = []
         _require_installed(name, requirements["environment"])
     else:
-        paths = [str(_lay(Path(record).parent, Path(log), **requirements))]
+        paths = [str(_lay(name, Path(record).parent, Path(log), **requirements))]
     versions = Path(record).with_name("versions.json")
     ended = task.run(
         task.Engine(name, tuple(paths), {}),
@@ -56,7 +57,7 @@ def install(
     )
     if ended.failure:
         where = paths[0] if paths else "this environment"
-        raise UserError(f"the TVM in {where} cannot serve engine {name}: {ended.failure.message}")
+        raise UserError(f"{where} cannot serve engine {name}: {ended.failure.message}")
     found = json.loads(versions.read_text())
     versions.unlink()
     write_text(
@@ -78,29 +79,32 @@ def _require_installed(name: str, requirements: str) -> None:
         if found != wanted:
             raise UserError(
                 f"engine {name} needs {package} {wanted} and this environment has {found}; run "
-                f"`pip install -r {requirements}`, or name an own TVM by engines.{name}.python_path"
+                f"`pip install -r {requirements}`, or name a folder that has it by "
+                f"engines.{name}.python_path"
             )
 
 
-def _lay(directory: Path, log: Path, wheel: str, dependencies: str) -> Path:
+def _lay(name: str, directory: Path, log: Path, packages: str, wheel: str | None = None) -> Path:
     site, fresh = directory / "site", directory / "site.part"
     shutil.rmtree(fresh, ignore_errors=True)
-    _pip(fresh, log, "--requirement", dependencies)
-    _pip(
-        *(fresh, log, "--python-version", "3.10", "--implementation", "cp", "--abi", "cp310"),
-        *("--requirement", wheel),
-    )
+    _pip(name, fresh, log, "--requirement", packages)
+    if wheel:
+        _pip(
+            *(name, fresh, log, "--python-version", "3.10", "--implementation", "cp"),
+            *("--abi", "cp310", "--requirement", wheel),
+        )
     shutil.rmtree(site, ignore_errors=True)
     fresh.rename(site)
     return site
 
 
-def _pip(target: Path, log: Path, *what: str) -> None:
+def _pip(name: str, target: Path, log: Path, *what: str) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target)]
     command += ["--only-binary=:all:", "--no-deps", "--upgrade", *what]
     if child.run(command, environment=os.environ, log=log, limits=_PIP_LIMITS).returncode:
         raise UserError(
             shortage([target, log.parent], told=log.read_text(encoding="utf-8"))
             or "the engine's packages could not be installed by pip (offline, or a platform "
-            "without such a wheel?); an own TVM can be named by engines.relay.python_path"
+            f"without such a wheel?); a folder that has them can be named by "
+            f"engines.{name}.python_path"
         )

@@ -12,6 +12,7 @@ from bitsweep import child, machine
 from bitsweep.artifact import write_text
 from bitsweep.config import Config, Target
 from bitsweep.engines import task
+from bitsweep.engines.declared import ENGINES
 from bitsweep.errors import UserError
 
 _LIMITS = child.Limits(seconds=120, memory_bytes=4 * 2**30)
@@ -27,7 +28,8 @@ def check(config: Config, engines: Path | str = ".engines") -> None:
     mistakes: dict[str, None] = {}  # a set in order
     for name in config.sweep.targets:
         question = _question(config.targets[name])
-        for engine in config.sweep.engines if question else ():
+        compiling = [engine for engine in config.sweep.engines if ENGINES[engine].uses_llvm]
+        for engine in compiling if question else ():
             answer = _answer(_engine(engine, config, Path(engines)), question, Path(engines))
             for mistake in _mistakes(answer, question) if answer else ():
                 mistakes[f"targets.{name}.{mistake}"] = None

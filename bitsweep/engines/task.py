@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import bitsweep
-from bitsweep import child, storage, tvm_error
+from bitsweep import child, storage
 from bitsweep.artifact import staging_directory
+from bitsweep.engines.declared import ENGINES
 from bitsweep.engines.refusal import UNDER_WAY
 from bitsweep.errors import UserError
 from bitsweep.outcome import Failure
@@ -105,7 +106,7 @@ def run(
         if said.get("broke"):
             raise UserError(f"{task} of engine {engine.name} broke: {said['broke']}; see {log}")
         if said:
-            failure = said["refused"] and _refusal(said["refused"], printed, str(log))
+            failure = said["refused"] and _refusal(engine, said["refused"], printed, str(log))
         elif ending.returncode == os.EX_IOERR:
             raise UserError(f"{task} of engine {engine.name} could not write what it had to say")
         elif ending.killed_for or ending.signal in _CRASHES or (function and not ending.signal):
@@ -137,14 +138,14 @@ def _environment(engine: Engine, threads: int, under_way: Path) -> dict[str, str
     }
 
 
-def _refusal(refused: dict[str, Any], printed: str, log: str) -> Failure:
+def _refusal(engine: Engine, refused: dict[str, Any], printed: str, log: str) -> Failure:
     kind, type_name, message = refused["kind"], refused["type"], refused["message"]
     if not refused["raised_by_tvm"]:
         return Failure(
             kind=kind, type=type_name, message=message, function=refused["function"], log=log
         )
     # What TVM's type checker finds wrong it prints before it raises.
-    place = tvm_error.parse(printed, type_name)
+    place = ENGINES[engine.name].place(printed, type_name)
     return Failure(
         kind=kind,
         type=type_name,

@@ -10,7 +10,7 @@ with `os.EX_IOERR`, because it could not write REPLY or its output.
 import ctypes
 import faulthandler
 import importlib
-import importlib.abc
+import importlib.util
 import json
 import os
 import signal
@@ -23,14 +23,6 @@ from bitsweep.engines.refusal import Refused, seconds_in_tvm
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _WITH_PYTORCH = {"frontend"}
-
-
-class _WithoutPyTorch(importlib.abc.MetaPathFinder):
-    """Keeps PyTorch out: TVM imports it wherever it is, which takes longer than most tasks do."""
-
-    def find_spec(self, name, path, target=None):
-        if name == "torch":
-            raise ModuleNotFoundError("this task does without PyTorch", name=name)
 
 
 def die_with_parent() -> None:
@@ -52,10 +44,14 @@ def main(request_path: str, reply_path: str) -> None:
     die_with(request["parent"])
     faulthandler.enable()
     if request["task"] not in _WITH_PYTORCH:
-        sys.meta_path.insert(0, _WithoutPyTorch())
+        # Tools import it wherever it is, which takes longer than most tasks do.
+        sys.modules["torch"] = None
     refused = broke = None
     try:
-        task = importlib.import_module(f"bitsweep.engines.{request['engine']}.{request['task']}")
+        package = f"bitsweep.engines.{request['engine']}"
+        if importlib.util.find_spec(f"{package}.process"):
+            importlib.import_module(f"{package}.process")
+        task = importlib.import_module(f"{package}.{request['task']}")
         task.run(request["inputs"], request["outputs"], request["settings"])
     except Refused as refusal:
         traceback.print_exc()

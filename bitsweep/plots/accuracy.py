@@ -21,7 +21,8 @@ _OTHER_MARKER = "p"
 _MIXED = 0  # where the bits differ from layer to layer
 _SLOT_INCHES, _BESIDE_INCHES = 0.5, 1.0
 _HEIGHT_INCHES, _DIFFERENCE_INCHES = 3.4, 1.6
-_APART = 0.21  # of an engine's marker from the middle of a slot with two
+_APART, _FAR_APART = 0.21, 0.33  # of a marker from the middle of a slot with two, with more
+_LINE_POINTS = 7  # of a marker's text
 _STRIP = 0.31  # the part of the axes, at the bottom, for what failed
 _BAND = "#dfe8ee"
 _POINT_TICKS = (-50, -10, -3, -1, 0, 1, 3, 10, 50)
@@ -88,7 +89,7 @@ def draw(summary: pd.DataFrame) -> Figure:
     if any(map(_labelled, found)):
         extra.append(Patch(color=_BAND, label="PyTorch's 95% interval"))
         extra.append(_entry("more than chance", marker=(5, 2), color=style.INK))
-    style.legend(drawing, colours, extra, columns=5)
+    style.legend(drawing, colours, extra)
     return drawing
 
 
@@ -116,7 +117,11 @@ def _draw_panel(ax: Axes, panel: Panel, colours: Mapping[str, object]) -> None:
         _lines(ax, rows, measure, colours[engine])
         for x, row in rows:
             if row["evaluate_state"] == "ok":
-                _point(ax, x, row, measure, colours[engine], (low, high))
+                # Of more than two in a slot, every other one's text is a line further away.
+                sharing = _sharing(panel, row)
+                raised = len(sharing) > 2 and sharing.index(engine) % 2
+                further = _LINE_POINTS * raised
+                _point(ax, x, row, measure, colours[engine], (low, high), further)
             else:
                 _failure(ax, x, row, colours[engine], low)
     evaluated = panel.rows.dropna(subset=["images"])
@@ -184,11 +189,19 @@ def _slots(panel: Panel) -> list[Slot]:
 
 def _places(panel: Panel, slots: list[Slot]) -> Iterator[tuple[float, pd.Series]]:
     """Yield each experiment with its place on the horizontal axis."""
-    count = len(panel.engines)
     for _, row in panel.rows.iterrows():
         slot = (int(row["weight_bits"]), int(row["activation_bits"]), row["precision"])
-        step = panel.engines.index(row["engine"]) - (count - 1) / 2
-        yield slots.index(slot) + 2 * _APART * step / max(count - 1, 1), row
+        engines = _sharing(panel, row)
+        count = len(engines)
+        apart = _APART if count <= 2 else _FAR_APART
+        step = engines.index(row["engine"]) - (count - 1) / 2
+        yield slots.index(slot) + 2 * apart * step / max(count - 1, 1), row
+
+
+def _sharing(panel: Panel, row: pd.Series) -> list[str]:
+    """Return the engines that have a row's precision, in the panel's order."""
+    having = set(panel.rows.loc[panel.rows["precision"] == row["precision"], "engine"])
+    return [engine for engine in panel.engines if engine in having]
 
 
 def _limits(panel: Panel, measure: _Measure) -> tuple[float, float]:
@@ -251,7 +264,9 @@ def _lines(ax: Axes, rows, measure: _Measure, colour) -> None:
         ax.plot(*np.transpose(points), color=colour, linewidth=0.9, alpha=0.5, zorder=2)
 
 
-def _point(ax: Axes, x: float, row: pd.Series, measure: _Measure, colour, limits) -> None:
+def _point(
+    ax: Axes, x: float, row: pd.Series, measure: _Measure, colour, limits, further: float
+) -> None:
     low, high = limits
     share = row[measure.column]
     if share is pd.NA:  # no error, or not a number
@@ -268,7 +283,7 @@ def _point(ax: Axes, x: float, row: pd.Series, measure: _Measure, colour, limits
     ax.annotate(
         told,
         (x, y if beyond else top),
-        (0, -7 if beyond else 3 if top > y else 7),
+        (0, -7 - further if beyond else (3 if top > y else 7) + further),
         textcoords="offset points",
         ha="center",
         va="top" if beyond else "bottom",

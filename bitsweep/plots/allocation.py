@@ -64,7 +64,7 @@ def draw(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     least = Line2D(
         [], [], linestyle="", marker="|", markersize=7, color=style.GREY, label="at the fewest bits"
     )
-    style.legend(drawing, shown, [least] if shown else [], columns=4)
+    style.legend(drawing, shown, [least] if shown else [])
     return drawing
 
 

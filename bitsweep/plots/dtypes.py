@@ -1,4 +1,7 @@
-"""Data types: what the compiler really computes in, in LLVM IR and in instructions."""
+"""Data types: what the compiler really computes in, in LLVM IR and in instructions.
+
+Of a tool that shows no code, in the operators that it runs.
+"""
 
 import pandas as pd
 import seaborn
@@ -33,8 +36,13 @@ def draw(summary: pd.DataFrame) -> Figure:
                 style.mark_missing(left, slot, row, panel, "inspect")
                 continue
             _shares(left, slot, row, panel)
-            _instructions(right, slot, row, panel)
+            if row["instructions"] is not pd.NA:
+                _instructions(right, slot, row, panel)
         left.set_xlim(0, 100)
+        if _shows_no_code(panel.rows):
+            left.set_xlabel("data types of the operators that run (%)")
+            right.set_visible(False)
+            continue
         left.set_xlabel("data types in the LLVM IR (%)")
         right.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         style.scale_from_zero(right, panel.rows["instructions"])
@@ -47,6 +55,10 @@ def draw(summary: pd.DataFrame) -> Figure:
     ]
     style.legend(drawing, {}, [*types, *dots])
     return drawing
+
+
+def _shows_no_code(rows: pd.DataFrame) -> bool:
+    return bool(((rows["inspect_state"] == "ok") & rows["instructions"].isna()).any())
 
 
 def _shares(ax: Axes, slot: float, row: pd.Series, panel: Panel) -> None:

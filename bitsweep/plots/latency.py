@@ -37,9 +37,7 @@ def draw(summary: pd.DataFrame) -> Figure:
                 style.reference(ax, row["latency_median_ms"], colour)
         style.scale_from_zero(ax, panel.rows["latency_median_ms"])
         ax.set_xlabel("latency of one image (ms, less is better)")
-    # The names of CPUs are long.
-    columns = 2 if len(markers) > 1 else None
-    style.legend(drawing, colours, _entries(summary, markers), columns)
+    style.legend(drawing, colours, _entries(summary, markers))
     return drawing
 
 

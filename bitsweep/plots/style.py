@@ -19,6 +19,8 @@ INK, GREY, PALE = "#222222", "#6b6b6b", "#e6e6e6"
 FAILED = "#c1440e"
 _DPI = 200
 _COLUMNS = ((56, "right"), (66, "left"))  # beside the axes: points from them, alignment
+# What an entry of a legend takes beside its letters, and a letter.
+_ENTRY_INCHES, _LETTER_INCHES = 0.55, 0.06
 _SLOT_INCHES = 0.26  # height of one precision of one engine
 _GAP = 0.25  # between precisions, in slots
 _PERCENT_TICKS = (0, 50, 80, 90, 95, 98, 100)
@@ -232,16 +234,25 @@ def engine_colours(summary: pd.DataFrame) -> dict[str, tuple[float, float, float
     return dict(zip(engines, seaborn.color_palette("colorblind", len(engines)), strict=True))
 
 
-def legend(
-    drawing: Figure,
-    colours: Mapping[str, object],
-    extra: Sequence[Artist] = (),
-    columns: int | None = None,
-) -> None:
-    """Put one legend below the panels: colours by name, and `extra` entries."""
+def legend(drawing: Figure, colours: Mapping[str, object], extra: Sequence[Artist] = ()) -> None:
+    """Put one legend below the panels, as wide as they: colours by name, and `extra` entries."""
     named = [Patch(color=colour, label=name) for name, colour in colours.items()]
     handles = [*named, *extra]
-    drawing.legend(handles=handles, loc="outside lower center", ncols=columns or len(handles))
+    widths = [_ENTRY_INCHES + _LETTER_INCHES * len(handle.get_label()) for handle in handles]
+    fitting = (
+        columns
+        for columns in range(len(handles), 1, -1)
+        if _width(widths, columns) <= drawing.get_figwidth()
+    )
+    drawing.legend(handles=handles, loc="outside lower center", ncols=next(fitting, 1))
+
+
+def _width(widths: Sequence[float], columns: int) -> float:
+    """Return the width of a legend, which is filled column by column, the first ones fuller."""
+    full, more = divmod(len(widths), columns)
+    left = iter(widths)
+    sizes = [full + (column < more) for column in range(columns)]
+    return sum(max(itertools.islice(left, size)) for size in sizes)
 
 
 def line_entry(label: str) -> Line2D:

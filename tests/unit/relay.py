@@ -1,23 +1,15 @@
-"""The Relay engine as `snakemake .engines/relay/engine.json` lays it out, for tests."""
-
-from pathlib import Path
-
-import pytest
+"""The Relay engine, for tests."""
 
 from bitsweep import machine
-from bitsweep.engines import task
-from tests.unit import tasks
+from tests.unit import laid_out, tasks
 
-ROOT = Path(__file__).parents[2]
+ROOT = laid_out.ROOT
 RECORD = ROOT / ".engines" / "relay" / "engine.json"
 
 
 def engine():
     """Return the engine; fail, naming the remedy, where it is not laid out."""
-    if not RECORD.exists():
-        pytest.fail("the engine is missing: run `snakemake --cores 1 .engines/relay/engine.json`")
-    read = task.Engine.read(RECORD)
-    return task.Engine(read.name, tuple(str(ROOT / path) for path in read.python_path), {})
+    return laid_out.engine("relay")
 
 
 def exact_target():

@@ -83,6 +83,8 @@ TIMEOUT = Failure(
 # (stage, failure) by precision: what TVM typically does.
 TYPICAL = {"int4": [("compile", BUFFER_ACCESS)], "int2": [("quantize", VECTOR_BYTES)]}
 
+SHOWING_NO_CODE = ("onnxruntime", "openvino")
+
 Failing = Mapping[str, Sequence[tuple[str, Failure]]]
 
 
@@ -267,6 +269,8 @@ def _accuracy(accuracy: float, images: int, exact: bool) -> dict:
 
 
 def _code(experiment: Experiment) -> dict:
+    shown = experiment.engine not in SHOWING_NO_CODE
+
     def block(precision: str) -> dict:
         integer = precision != "float32"
         size = 10_000 * _scale(experiment) * (0.27 if integer else 1.0)
@@ -278,7 +282,9 @@ def _code(experiment: Experiment) -> dict:
         return {
             "dtypes": dict.fromkeys(LLVM_TYPES, 0) | (quantized if integer else plain),
             "instructions": {"int_multiply": 210, "float_multiply": 90, "bit_count": 0}
-            | (integers if integer else floats),
+            | (integers if integer else floats)
+            if shown
+            else None,
             "sizes": {
                 "ir_bytes": 52_000,
                 "params_bytes": int(size * 0.9),
@@ -290,7 +296,7 @@ def _code(experiment: Experiment) -> dict:
         }
 
     return {
-        "target": "x86_64-linux-gnu znver4",
+        "target": "x86_64-linux-gnu znver4" if shown else None,
         **block(experiment.precision),
         "float32": block("float32"),
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bitsweep import code_digest
-from bitsweep.engines import ENGINES
+from bitsweep.engines.declared import ENGINES
 
 ROOT = Path(__file__).parents[2]
 RULES = re.findall(r'code_of\("(\w+)"\)', "".join(p.read_text() for p in ROOT.glob("rules/*.smk")))
@@ -32,7 +32,7 @@ def digests(folder):
         script = folder / "workflow_scripts" / f"{rule}.py"
         per_engine = {name: code_digest.of_stage(script, name) for name in ENGINES}
         if len(set(per_engine.values())) == 1:
-            found[rule] = per_engine[ENGINES[0]]
+            found[rule] = next(iter(per_engine.values()))
         else:
             found |= {f"{rule} {name}": digest for name, digest in per_engine.items()}
     return found
@@ -79,14 +79,16 @@ def test_every_rule_that_leaves_results_has_one():
         (
             "metrics",
             {
-                *("evaluate relay", "evaluate relax", "sensitivity relax", "frontier_table"),
+                *(f"evaluate {name}" for name in ENGINES),
+                *("sensitivity relax", "frontier_table"),
                 *in_engine("relax", SEARCHED),
             },
         ),
         (
             "proportions",
             {
-                *("evaluate relay", "evaluate relax", "sensitivity relax"),
+                *(f"evaluate {name}" for name in ENGINES),
+                "sensitivity relax",
                 *in_engine("relax", SEARCHED),
                 *("aggregate", *DRAWN),  # which tell what PyTorch's may be
             },
@@ -106,6 +108,17 @@ def test_an_edit_reaches_the_stages_that_run_the_module(original, tmp_path, modu
     with (copied(tmp_path) / "bitsweep" / f"{module}.py").open("a") as source:
         source.write(CODE)
     assert stale(original, tmp_path) == expected
+
+
+def test_an_engine_that_is_added_makes_nothing_stale(original, tmp_path):
+    """And the config knows it: a package of task modules, which declares itself."""
+    engines = copied(tmp_path) / "bitsweep" / "engines"
+    shutil.copytree(engines / "openvino", engines / "another")
+    assert stale(original, tmp_path) == set()
+    code = "from bitsweep import config; print(*config.Precision.__pydantic_fields__)"
+    python = [sys.executable, "-c", code]
+    told = subprocess.run(python, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert told.split() == sorted([*ENGINES, "another"])
 
 
 def test_comments_docstrings_and_the_version_are_no_code(original, tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from snakemake.utils import update_config
 
 from bitsweep import config
+from bitsweep.engines.relay import settings as relay_settings
 from bitsweep.errors import UserError
 from bitsweep.outcome import Experiment
 from bitsweep.relax import plan
@@ -67,7 +68,7 @@ def test_experiments_are_every_combination_in_order():
             for name in loaded.sweep.precisions
             if name == "float32" or engine in loaded.precisions[name].engines
         ]
-        for engine in ("relay", "relax")
+        for engine in ("relay", "relax", "onnxruntime", "openvino")
     }
     count = sum(map(len, of_an_engine.values()))  # of the last model, which has all precisions
     assert {e.model for e in loaded.experiments[-count:]} == {"digits"}
@@ -80,6 +81,8 @@ def test_a_model_may_have_fewer_precisions_than_the_sweep():
         ("relay", "float32"),
         ("relax", "float32"),
         ("relax", "w2a8"),
+        ("onnxruntime", "float32"),
+        ("openvino", "float32"),
     ]
     other = config.load(edited(lambda raw: raw["models"]["digits"].update(precisions=["int8"])))
     swept = {(e.model, e.precision) for each in (loaded, other) for e in each.sensitivities}
@@ -98,7 +101,7 @@ def test_weights_that_are_made_are_where_the_rule_leaves_them():
 
 def test_an_engine_has_the_precisions_that_it_has_a_section_for():
     loaded = config.load(shipped())
-    assert loaded.precisions["int8"].engines == ("relay", "relax")
+    assert loaded.precisions["int8"].engines == ("onnxruntime", "openvino", "relax", "relay")
     assert loaded.precisions["w4a8"].engines == ("relax",)
     assert loaded.precisions["int4_in_int8"].engines == ("relay",)
 
@@ -203,13 +206,15 @@ def test_bits_that_differ_by_layer_are_none(section, bits):
     assert config.load(raw).bits(experiment) == bits
 
 
-@given(bits=st.integers(-40, 40), storage=st.sampled_from([*config.STORAGE_BITS, "int3", ""]))
+@given(
+    bits=st.integers(-40, 40), storage=st.sampled_from([*relay_settings.STORAGE_BITS, "int3", ""])
+)
 def test_bits_must_be_positive_and_fit_their_storage(bits, storage):
     section = {"relay": {"bits": bits, "storage": storage}}
     raw = edited(lambda raw: raw["precisions"].update(x=section))
-    if 1 <= bits <= config.STORAGE_BITS.get(storage, 0):
+    if 1 <= bits <= relay_settings.STORAGE_BITS.get(storage, 0):
         loaded = config.load(raw).precisions["x"].relay
-        assert loaded.input == loaded.weight == config.Number(bits=bits, storage=storage)
+        assert loaded.input == loaded.weight == relay_settings.Number(bits=bits, storage=storage)
     else:
         with pytest.raises(UserError, match=r"precisions\.x"):
             config.load(raw)
@@ -223,7 +228,7 @@ MISTAKES = {
     ),
     "unknown engine": (
         lambda raw: raw["sweep"].update(engines=["relex"]),
-        ["sweep.engines", "'relex'", "relay, relax", "did you mean relax?"],
+        ["sweep.engines", "'relex'", "onnxruntime, openvino, relax, relay", "did you mean relax?"],
     ),
     "unknown model": (
         lambda raw: raw["sweep"].update(models=["resnet5"]),
@@ -261,11 +266,14 @@ MISTAKES = {
     ),
     "mistyped engine of a precision": (
         lambda raw: raw["precisions"].update(x={"relex": {}}),
-        ["precisions.x.relex is not a known key; allowed: relay, relax", "did you mean relax?"],
+        [
+            "precisions.x.relex is not a known key; allowed: onnxruntime, openvino, relax, relay",
+            "did you mean relax?",
+        ],
     ),
     "precision of no engine": (
         lambda raw: raw["precisions"].update(x={}),
-        ["precisions.x", "give a section for an engine: relay, relax"],
+        ["precisions.x", "give a section for an engine: onnxruntime, openvino, relax, relay"],
     ),
     "engine without a precision of the sweep": (
         lambda raw: raw["sweep"].update(precisions=["int4_in_int8", "int2_in_int8"]),
@@ -418,11 +426,11 @@ MISTAKES = {
     ),
     "expectation of nothing": (
         lambda raw: raw["expect"].append({"precision": "int5", "outcome": "ok"}),
-        ["expect.3.precision", "'int5'"],
+        ["expect.4.precision", "'int5'"],
     ),
     "expectation of no stage": (
         lambda raw: raw["expect"].append({"outcome": "failed@compiling"}),
-        ["expect.3.outcome = 'failed@compiling'", "import|calibrate|costs"],
+        ["expect.4.outcome = 'failed@compiling'", "import|calibrate|costs"],
     ),
     "true for a number": (
         lambda raw: raw["benchmark"].update(runs=True),

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from bitsweep import config
 from bitsweep.child import Limits
 from bitsweep.engines import task
+from bitsweep.engines.relay.settings import QUANTIZABLE, Relay
 from bitsweep.errors import UserError
 from tests.unit import relay, tasks
 
 RELAY = tasks.Tasks(relay.engine)
-INT8 = config.Relay.model_validate({"bits": 8, "storage": "int8"}).settings()
+INT8 = Relay.model_validate({"bits": 8, "storage": "int8"}).settings()
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +314,7 @@ def test_tvm_still_asks_how_it_was_built_for_each_dimension():
 
 LAZY = """
 import sys
-from bitsweep.engines.relay import quantize
+from bitsweep.engines.relay import process, quantize
 loaded = [name for name in sys.modules if name.startswith("scipy.stats.")]
 from scipy import stats
 import scipy.stats
@@ -360,7 +360,7 @@ def test_the_operators_that_may_be_enabled_are_those_that_tvm_quantizes():
         "from tvm import ir; import tvm.relay.quantize; names = ir.Op.list_op_names(); "
         "print([n for n in names if ir.Op.get(n).get_attr('FQAnnotateRewrite') is not None])"
     )
-    assert sorted(ast.literal_eval(_in_tvm(code))) == sorted(config.QUANTIZABLE)
+    assert sorted(ast.literal_eval(_in_tvm(code))) == sorted(QUANTIZABLE)
 
 
 def _in_tvm(code, *arguments):

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from bitsweep import evidence, inspection
+from bitsweep.engines import packing
 
 ASSEMBLY = "f:\n\tvpmaddwd\t%ymm0, %ymm1, %ymm2\n\tret\n"
 TRIPLE = 'target triple = "x86_64-linux-gnu"\n'
@@ -55,6 +56,21 @@ def test_the_figures_of_the_baseline_stand_beside(tmp_path):
 
 def test_a_baseline_that_failed_leaves_none_beside(tmp_path):
     assert inspected(tmp_path, more={"baseline": None})["float32"] is None
+
+
+def test_of_a_tool_that_shows_no_code_operators_are_counted(tmp_path):
+    dtypes = ("uint8", "int8", "uint8", "float32", "bfloat16", "int4", "bool")
+    operators = [{"name": "n", "type": "Conv", "dtype": dtype} for dtype in dtypes]
+    packing.pack(str(tmp_path / "objects.tar"), b"module", operators)
+    baseline = inspected(tmp_path / "float32")
+    objects = {"objects": str(tmp_path / "objects.tar")}
+    code = inspected(tmp_path / "int8", llvm_ir="", assembly="", more=objects)
+    counted = {"i8": 3, "float": 1, "bfloat": 1, "i4": 1, "i1": 1}
+    assert code["dtypes"] == dict.fromkeys(inspection.LLVM_TYPES, 0) | counted
+    assert (code["target"], code["instructions"]) == (None, None)
+    assert baseline["instructions"] is not None
+    packing.unpack(objects, {"module": str(tmp_path / "module")})
+    assert (tmp_path / "module").read_bytes() == b"module"
 
 
 @pytest.mark.parametrize(

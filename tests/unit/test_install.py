@@ -40,7 +40,7 @@ def write(path, text):
 def install_own(python_path, folder, name="relay"):
     install(
         name,
-        requirements={"wheel": "not read", "dependencies": "not read"},
+        requirements={"wheel": "not read", "packages": "not read"},
         python_path=str(python_path),
         record=str(folder / "engine.json"),
         log=str(folder / "log"),
@@ -79,8 +79,8 @@ def test_an_environment_without_the_pinned_tvm_is_refused(tmp_path, requirements
     with pytest.raises(UserError) as caught:
         install_environments(tmp_path, requirements)
     assert str(caught.value) == (
-        f"engine relax needs {said}; run `pip install -r {tmp_path / 'relax.txt'}`, or name an own "
-        "TVM by engines.relax.python_path"
+        f"engine relax needs {said}; run `pip install -r {tmp_path / 'relax.txt'}`, or name a "
+        "folder that has it by engines.relax.python_path"
     )
     assert not (tmp_path / "engine.json").exists()
 
@@ -134,7 +134,7 @@ def test_a_tvm_without_relay_is_refused_by_its_version(tmp_path):
     """Today's Apache TVM, which this environment has."""
     site = Path(tvm_ffi.__file__).parents[1]
     assert refusal(site, tmp_path) == (
-        f"the TVM in {site} cannot serve engine relay: TVM {version('apache-tvm')} at "
+        f"{site} cannot serve engine relay: TVM {version('apache-tvm')} at "
         f"{site / 'tvm'} has no Relay; 0.19 is the last"
     )
 
@@ -153,9 +153,7 @@ def test_what_a_tvm_prints_is_not_taken_for_its_error(site, tmp_path):
 
 def test_a_tvm_that_cannot_be_imported_says_why_in_one_line(site, tmp_path):
     write(site / "tvm" / "__init__.py", "raise RuntimeError('libLLVM is missing')")
-    assert refusal(site, tmp_path) == (
-        f"the TVM in {site} cannot serve engine relay: libLLVM is missing"
-    )
+    assert refusal(site, tmp_path) == (f"{site} cannot serve engine relay: libLLVM is missing")
     log = (tmp_path / "log").read_text()
     assert "RuntimeError: libLLVM is missing" in log
     assert log.rstrip().splitlines()[-1].startswith('seconds in TVM: {"import tvm": ')

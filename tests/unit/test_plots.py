@@ -95,6 +95,35 @@ def test_no_text_leaves_the_figure_with_the_names_of_several_cpus(tmp_path):
     assert_texts_within(plots.PLOTS["latency"](summary))
 
 
+@pytest.mark.parametrize("engines", [["relay", "relax", *synthetic.SHOWING_NO_CODE], ["openvino"]])
+def test_no_text_leaves_the_figure_with_four_engines_or_one(draw, tmp_path, engines):
+    experiments = synthetic.sweep(["digits"], engines, ["float32", "int8", "int4"])
+    assert_texts_within(draw(synthetic.summarise(tmp_path, experiments)))
+
+
+def test_figures_of_four_engines_do_not_lie_over_each_other(tmp_path):
+    engines = ["relay", "relax", *synthetic.SHOWING_NO_CODE]
+    experiments = synthetic.sweep(["digits"], engines, ["float32", "int8"])
+    figure = plots.PLOTS["accuracy"](synthetic.summarise(tmp_path, experiments))
+    figure.draw_without_rendering()
+    figures = [t for t in figure.findobj(Text) if re.fullmatch(r"9\d\.\d", t.get_text())]
+    boxes = [text.get_window_extent() for text in figures]
+    assert len(boxes) == 8
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_a_tool_that_shows_no_code_has_the_types_of_its_operators(tmp_path):
+    experiments = synthetic.sweep(["digits"], ["relay", "openvino"], ["float32", "int8"])
+    figure = plots.PLOTS["dtypes"](synthetic.summarise(tmp_path, experiments))
+    of_relay, of_openvino = figure.axes[:2], figure.axes[2:]
+    assert [ax.get_xlabel() for ax in of_relay] == [
+        "data types in the LLVM IR (%)",
+        "instructions in the module",
+    ]
+    assert of_openvino[0].get_xlabel() == "data types of the operators that run (%)"
+    assert of_openvino[0].patches and not of_openvino[1].get_visible()
+
+
 def test_the_failing_cell_carries_the_reason(tmp_path):
     figure = plots.PLOTS["outcomes"](synthetic.summarise(tmp_path, synthetic.sweep(["digits"])))
     told = " ".join(_texts(figure))

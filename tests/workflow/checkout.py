@@ -18,7 +18,8 @@ import yaml
 from bitsweep.outcome import Outcome, read
 
 ROOT = Path(__file__).parents[2]
-ENGINE = ROOT / ".engines" / "relay" / "site"
+ENGINES = {name: ROOT / ".engines" / name / "site" for name in ("relay", "onnxruntime", "openvino")}
+ENGINE = ENGINES["relay"]
 CORES = 2
 DIGITS = {"sweep": {"models": ["digits"]}}
 PATIENCE_SECONDS = 300
@@ -53,11 +54,12 @@ class Checkout:
 
     @classmethod
     def of_the_repository(cls, folder: Path) -> "Checkout":
-        """Copy the sources; fail, naming the remedy, where the engine is not laid out."""
-        if not ENGINE.is_dir():
-            pytest.fail(
-                "the engine is missing: run `snakemake --cores 1 .engines/relay/engine.json`"
-            )
+        """Copy the sources; fail, naming the remedy, where an engine is not laid out."""
+        for name, site in ENGINES.items():
+            if not site.is_dir():
+                pytest.fail(
+                    f"an engine is missing: `snakemake --cores 1 -- .engines/{name}/engine.json`"
+                )
         try:
             listed = subprocess.run(
                 ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -99,7 +101,8 @@ class Checkout:
 
         Its output goes to the file `terminal`.
         """
-        laid_over = {"engines": {"relay": {"python_path": str(ENGINE)}}, **(config or {})}
+        engines = {name: {"python_path": str(site)} for name, site in ENGINES.items()}
+        laid_over = {"engines": engines, **(config or {})}
         self.path("laid over.yaml").write_text(yaml.safe_dump(laid_over), encoding="utf-8")
         command = [python, *self.program]
         command += ["--configfile", "config/test.yaml", "laid over.yaml", *self.options]

@@ -1,23 +1,4 @@
 """The classic engine: Relay and `relay.quantize`, of TVM 0.19 or before."""
 
-import importlib.util
-import sys
-
 INPUT = "input"
 """The name of the network's one input."""
-
-
-def _import_when_used(package: str, name: str) -> None:
-    """Have a package's module load when it is first asked for something."""
-    spec = importlib.util.find_spec(package) and importlib.util.find_spec(f"{package}.{name}")
-    if not spec or spec.name in sys.modules:
-        return
-    spec.loader = importlib.util.LazyLoader(spec.loader)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    # Else the package would look for it, and with that load it.
-    setattr(sys.modules[package], name, module)
-
-
-# TVM imports it, for what is not used here, which takes as long as the rest of TVM.
-_import_when_used("scipy", "stats")

@@ -1,0 +1,1 @@
+"""A reference engine: ONNX Runtime, with its own static quantization (QDQ)."""

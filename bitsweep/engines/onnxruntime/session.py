@@ -1,0 +1,30 @@
+"""ONNX Runtime's sessions, as every task opens them."""
+
+import os
+
+import onnxruntime
+
+from bitsweep.engines.refusal import asking_tvm
+
+_ERRORS = 3  # not what it warns of: that an optimised model is of this machine
+
+
+def options(*, optimised: bool) -> onnxruntime.SessionOptions:
+    """Return options for as many threads as the task has; `optimised` models are left as they are.
+
+    Threads stop spinning when a run ends: another module's run may follow.
+    """
+    chosen = onnxruntime.SessionOptions()
+    chosen.intra_op_num_threads = int(os.environ["OMP_NUM_THREADS"])
+    chosen.inter_op_num_threads = 1
+    chosen.log_severity_level = _ERRORS
+    chosen.add_session_config_entry("session.force_spinning_stop", "1")
+    if optimised:
+        chosen.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return chosen
+
+
+def open_(model: str | bytes, chosen: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    """Open a model, a path or its bytes."""
+    with asking_tvm("onnxruntime.InferenceSession"):
+        return onnxruntime.InferenceSession(model, chosen, providers=["CPUExecutionProvider"])

@@ -1,0 +1,1 @@
+"""A reference engine: OpenVINO, with NNCF's post-training quantization."""

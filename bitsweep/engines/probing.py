@@ -1,0 +1,25 @@
+"""What every engine's probe does alike, of the packages that its tool is made of."""
+
+import json
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+from bitsweep.engines.refusal import Refused, asking_tvm
+
+
+def probe(packages: Sequence[str], python_path: str, versions: str) -> None:
+    """Import packages, which must lie in `python_path`, and write their versions to `versions`.
+
+    JSON, with numpy's. `Refused` where one is missing or cannot be imported.
+    """
+    found = {}
+    for name in packages:
+        with asking_tvm(f"import {name}"):
+            package = import_module(name)
+        if not Path(package.__file__).is_relative_to(Path(python_path).resolve()):
+            text = f"there is no package {name} in that directory"
+            raise Refused(f"import {name}", "exception", "ImportError", text)
+        found[name] = version(name)
+    Path(versions).write_text(json.dumps({**found, "numpy": version("numpy")}))

@@ -1,0 +1,220 @@
+"""The tasks of the engines that users would pick instead, and how they fail, in real processes."""
+
+import csv
+import json
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bitsweep.engines import packing
+from bitsweep.engines.declared import ENGINES
+from bitsweep.engines.onnxruntime.settings import OnnxRuntime
+from bitsweep.engines.openvino.settings import OpenVino
+from tests.unit import laid_out, tasks
+
+MACS = (3 + 8) * 8 * 64 * 9 + 8 * 5
+SETTINGS = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+IMPORTER = {"onnxruntime": "torch.onnx.export", "openvino": "openvino.convert_model"}
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
+def name(request):
+    return request.param
+
+
+def tasks_of(name):
+    return tasks.Tasks(lambda: laid_out.engine(name))
+
+
+def trace(network, image, folder):
+    """Leave both forms of a traced network."""
+    torch.jit.trace(network, image).save(str(folder / "torchscript.pt"))
+    torch.export.save(torch.export.export(network, (image,)), folder / "exported.pt2")
+
+
+def import_(name, folder):
+    form = ENGINES[name].traced
+    files = {"torchscript": "torchscript.pt", "exported": "exported.pt2"}
+    return tasks_of(name).import_(folder, **{form: files[form]})
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory, name):
+    """A folder with a traced network, its reference, and its import."""
+    folder = tmp_path_factory.mktemp(name)
+    trace(*tasks.trace(folder), folder)
+    assert import_(name, folder).failure is None, (folder / "log").read_text()
+    np.savez(folder / "statistics.npz")  # which neither of these engines reads
+    return folder
+
+
+@pytest.fixture
+def folder(traced, tmp_path):
+    """A copy of that folder, for one test alone."""
+    return shutil.copytree(traced, tmp_path / "net with a space")
+
+
+def quantize(name, folder, **settings):
+    """Quantize by settings over the engine's own; to no precision where they are None."""
+    precision = SETTINGS[name](**settings).settings()
+    return tasks_of(name).quantize(folder, precision).failure
+
+
+def compiled(name, folder, precision):
+    ours = tasks_of(name)
+    assert ours.quantize(folder, precision).failure is None, (folder / "log").read_text()
+    assert ours.compile_(folder).failure is None, (folder / "log").read_text()
+    assert ours.link(folder).failure is None
+    return ours
+
+
+@pytest.mark.parametrize(
+    ("quantized", "near", "integer"),
+    [(False, 1e-5, 0), (True, 0.15, MACS)],
+    ids=["float32", "int8"],
+)
+def test_a_module_answers_as_pytorch_does(name, folder, quantized, near, integer):
+    precision = SETTINGS[name]().settings() if quantized else None
+    ours = compiled(name, folder, precision)
+    expected = np.load(folder / "reference.npz")["output"]
+    of_mean = np.abs(expected - expected.mean(axis=0)).max() / np.abs(expected).max()
+    assert ours.difference(folder) <= near < of_mean
+    coverage = json.loads((folder / "coverage.json").read_text())
+    assert (coverage["macs"], coverage["integer_macs"]) == (MACS, integer)
+    assert (
+        "Conv" in coverage["float_operators"] or "Convolution" in coverage["float_operators"]
+    ) == (not quantized)
+    assert "Quantize" not in (folder / "imported.txt").read_text()
+    assert ("Quantize" in (folder / "quantized.txt").read_text()) == quantized
+
+
+def test_the_operators_are_those_that_run(name, folder):
+    """Two convolutions and a dense layer, of the data type that the tool says they run in."""
+    for precision, dtypes in (
+        (None, {"float32"}),
+        (SETTINGS[name]().settings(), {"uint8", "int8"}),
+    ):
+        compiled(name, folder, precision)
+        operators = packing.operators(str(folder / "objects.tar"))
+        of_layers = [
+            operator["dtype"]
+            for operator in operators
+            if any(
+                kind in operator["type"] for kind in ("Conv", "Gemm", "FullyConnected", "MatMul")
+            )
+            and operator["type"] != "Convert"
+        ]
+        assert len(of_layers) == 3
+        assert set(of_layers) <= dtypes
+        assert (folder / "module.ll").read_bytes() == (folder / "module.s").read_bytes() == b""
+
+
+def test_the_benchmark_leaves_raw_samples_of_both_modules(name, folder):
+    compiled(name, folder, SETTINGS[name]().settings())
+    (folder / "module.so").rename(folder / "int8.so")
+    ours = compiled(name, folder, None)
+    settings = {
+        "processes": 1,
+        "inputs": 3,
+        "runs": 6,
+        "warmup": 1,
+        "budget_seconds": 60,
+        "seed": 0,
+    }
+    ended = ours.run(
+        "benchmark",
+        folder,
+        inputs={"module": "int8.so", "baseline": "module.so"},
+        outputs={"samples": "samples.csv"},
+        benchmark=settings,
+        input_shape=tasks.SHAPE,
+    )
+    assert ended.failure is None, (folder / "log").read_text()
+    with (folder / "samples.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert Counter(row["module"] for row in rows) == {"candidate": 18, "baseline": 18}
+    assert all(float(row["milliseconds"]) > 0 for row in rows)
+
+
+def test_an_import_that_computes_something_else_fails(name, folder):
+    reference = dict(np.load(folder / "reference.npz"))
+    reference["output"] *= 1.001
+    np.savez(folder / "reference.npz", **reference)
+    failure = import_(name, folder).failure
+    assert (failure.kind, failure.type) == ("exception", "Mismatch")
+    assert failure.function == IMPORTER[name]
+    assert "0.001 of its scale" in failure.message
+
+
+class Unknown(nn.Module):
+    """A network with an operator that no importer has."""
+
+    def forward(self, x):
+        return torch.linalg.svdvals(x).flatten(1)
+
+
+def test_an_operator_that_is_not_imported_is_a_failure_inside_the_tool(name, folder):
+    trace(Unknown(), torch.randn(1, *tasks.SHAPE), folder)
+    failure = import_(name, folder).failure
+    assert failure.kind == "exception"
+    assert failure.file.startswith({"onnxruntime": "torch/onnx/", "openvino": "src/"}[name])
+    assert failure.line > 0
+    assert "svd" in failure.message
+
+
+class Pooled(tasks.Net):
+    """Max pooling between the layers."""
+
+    def forward(self, x):
+        return super().forward(nn.functional.max_pool2d(torch.relu(self.stem(x))[:, :3], 2))
+
+
+def test_four_bits_are_refused_in_the_tools_own_words(name, folder):
+    torch.manual_seed(0)
+    network, images = Pooled().eval(), torch.randn(4, *tasks.SHAPE)
+    with torch.no_grad():
+        np.savez(folder / "reference.npz", input=images, output=network(images))
+    trace(network, images[:1], folder)
+    assert import_(name, folder).failure is None, (folder / "log").read_text()
+    if name == "openvino":
+        failure = quantize(name, folder, weight_bits=4, activation_bits=4)
+        assert failure.file == "nncf/common/quantization/structs.py"
+        assert "incompatible with HW capabilities" in failure.message
+    else:
+        assert quantize(name, folder, weight_type="int4", activation_type="uint4") is None
+        failure = tasks_of(name).compile_(folder).failure
+        assert failure.file == "onnxruntime/capi/onnxruntime_inference_collection.py"
+        assert "operator (MaxPool)" in failure.message
+    assert failure.kind == "exception"
+
+
+def test_four_bits_that_run_are_none_of_integers(folder, name):
+    if name != "onnxruntime":
+        pytest.skip("which refuses them")
+    assert quantize(name, folder, weight_type="int4", activation_type="uint4") is None
+    assert json.loads((folder / "coverage.json").read_text())["integer_macs"] == 0
+    assert tasks_of(name).compile_(folder).failure is None, (folder / "log").read_text()
+    dtypes = {one["dtype"] for one in packing.operators(str(folder / "objects.tar"))}
+    assert {"float32", "uint4"} <= dtypes
+
+
+@pytest.mark.parametrize("named", [{"cpu": "znver4"}, {"triple": "aarch64-linux-gnu"}])
+def test_another_machine_is_refused(name, folder, named):
+    tasks_of(name).quantize(folder, None)
+    failure = tasks_of(name).compile_(folder, target={**tasks.NATIVE, **named}).failure
+    assert (failure.kind, failure.type) == ("refused", "Target")
+    assert failure.message.endswith("compiles for the machine that it runs on alone")
+
+
+def test_the_probe_refuses_a_folder_without_the_tool(name, tmp_path):
+    """Also where the environment has one, which must not serve instead."""
+    failure = (
+        tasks_of(name)
+        .run("probe", tmp_path, outputs={"versions": "versions.json"}, python_path=str(tmp_path))
+        .failure
+    )
+    assert failure.message == f"there is no package {name} in that directory"
