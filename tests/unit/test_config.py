@@ -356,6 +356,17 @@ MISTAKES = {
         lambda raw: raw["precisions"].update(x={"relay": {"storage": "int8"}}),
         ["precisions.x.relay", "give bits and storage"],
     ),
+    "floats and integers": (
+        lambda raw: raw["precisions"]["int8"]["relay"].update(floats="float16"),
+        [
+            "precisions.int8.relay",
+            "floats are not quantized, so that bits, storage cannot be given",
+        ],
+    ),
+    "floats of a type that TVM does not convert to": (
+        lambda raw: raw["precisions"].update(x={"relay": {"floats": "float8"}}),
+        ["precisions.x.relay.floats = 'float8'", "'bfloat16' or 'float16'"],
+    ),
     "layers that are no list": (
         lambda raw: raw["precisions"]["w4a8"]["relax"].update(skip_layers="fc"),
         ["precisions.w4a8.relax.skip_layers = 'fc': a list of layer names is wanted"],

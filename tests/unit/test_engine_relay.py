@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,22 @@ def test_a_module_answers_as_pytorch_does(folder, precision):
     assert RELAY.link(folder).failure is None
     assert RELAY.difference(folder) <= (1e-5 if precision is None else 0.1)
     assert ("int8" in (folder / "quantized.txt").read_text()) == (precision is not None)
+
+
+@pytest.mark.parametrize(("floats", "llvm"), [("bfloat16", "i16"), ("float16", "half")])
+def test_a_module_of_16_bit_floats_answers_nearly_as_pytorch_does(folder, floats, llvm):
+    precision = Relay.model_validate({"floats": floats}).settings()
+    assert RELAY.quantize(folder, precision).failure is None
+    text = (folder / "quantized.txt").read_text()
+    # Weights are converted beforehand.
+    assert re.search(rf"%p\d: Tensor\[\(8, 8, 3, 3\), {floats}\]", text)
+    assert "cast(%p" not in text
+    coverage = json.loads((folder / "coverage.json").read_text())
+    assert (coverage["integer_macs"], coverage["float_operators"]["nn.conv2d"]) == (0, 2)
+    assert RELAY.compile_(folder).failure is None
+    assert llvm in (folder / "module.ll").read_text()
+    assert RELAY.link(folder).failure is None
+    assert 1e-6 < RELAY.difference(folder) <= 0.05
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""Quantize: `relay.quantize` with every field of its QConfig as the precision says."""
+"""Quantize: `relay.quantize` with every field of its QConfig as the precision says, or fewer bits
+of floats."""
 
 import json
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import tvm
 from tvm import relay
+from tvm.relay.build_module import bind_params_by_name
 
 from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relay import INPUT, convolutions, ir, target
@@ -24,7 +26,8 @@ _KINDS = ("input", "weight", "activation")
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """Quantize the module at `ir` and `params`, calibrated by the `statistics` of its tensors.
 
-    Where a precision is calibrated otherwise there are none, and the images of `calibration` serve.
+    Where a precision is calibrated otherwise there are none, and the images of `calibration` serve;
+    one of `floats` needs neither.
     `settings["precision"]` is None for the float baseline, whose module passes unchanged.
     `coverage`, JSON, tells how much of the result runs in integers.
     """
@@ -33,6 +36,9 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     if settings["precision"] is None:
         for name in ("ir", "params", "text"):
             shutil.copyfile(inputs[name], outputs[name])
+    elif floats := settings["precision"]["floats"]:
+        module = _in_floats(module, params, floats, settings)
+        ir.save(module, outputs)
     else:
         if "statistics" in inputs:
             # `relay.quantize` has no other way in for scales that are known.
@@ -54,6 +60,24 @@ def _quantize(module, params, images, settings) -> tvm.IRModule:
             config = relay.quantize.qconfig(**fields)
         with asking_tvm("relay.quantize.quantize"), config:
             return relay.quantize.quantize(module, params, dataset=dataset)
+
+
+def _in_floats(module, params, floats: str, settings) -> tvm.IRModule:
+    """The module in these floats, as far as TVM's pass has operators; what comes out is float32."""
+    options = {"relay.ToMixedPrecision.keep_orig_output_dtype": True}
+    context = tvm.transform.PassContext(opt_level=3, config=options)
+    with target.resolve(settings["target"]), context, asking_tvm("relay.transform"):
+        main = bind_params_by_name(module["main"], params)
+        # Weights are converted here, once, and not in each run.
+        passes = [
+            relay.transform.InferType(),
+            relay.transform.SimplifyInference(),
+            relay.transform.FoldConstant(),
+            relay.transform.ToMixedPrecision(floats),
+            relay.transform.FoldConstant(),
+            relay.transform.InferType(),
+        ]
+        return tvm.transform.Sequential(passes)(tvm.IRModule.from_expr(main))
 
 
 def _percentile_scale(statistics: Mapping[str, np.ndarray]) -> Callable:
@@ -87,7 +111,9 @@ def _of_constant(values: np.ndarray, images: int) -> np.float32:
 def qconfig_fields(precision: dict) -> dict:
     """Return the arguments of `relay.quantize.qconfig` for a precision of the config."""
     fields = {
-        name: value for name, value in precision.items() if name not in ("bits", "storage", *_KINDS)
+        name: value
+        for name, value in precision.items()
+        if name not in ("floats", "bits", "storage", *_KINDS)
     }
     for kind in _KINDS:
         fields[f"nbit_{kind}"] = precision[kind]["bits"]

@@ -13,6 +13,8 @@ STORAGE_BITS = {
     **{f"{sign}int{bits}": bits for bits in (1, 2, 4, 8, 16, 32) for sign in ("", "u")},
 }
 Storage = Literal[tuple(STORAGE_BITS)]
+Floats = Literal["bfloat16", "float16"]
+_FLOAT_BITS = 16
 
 # The operators that `relay.quantize` knows, as `_annotate.py` of TVM 0.16 registers them.
 QUANTIZABLE = (
@@ -74,12 +76,15 @@ def _holding(bits: Any) -> str:
 class Relay(Section):
     """A precision in Relay; the fields are those of `relay.quantize.QConfig`, named as there.
 
-    `bits` and `storage` are a short way to set `input` and `weight` alike.
+    `bits` and `storage` are a short way to set `input` and `weight` alike. `floats` stands alone:
+    nothing is quantized then, but computed in these, as far as `relay.transform.ToMixedPrecision`
+    goes.
     """
 
+    floats: Floats | None = None
     bits: Annotated[int, Field(ge=1, le=32), NUMBER] | None = None
     storage: Storage | None = None
-    input: Number = None  # `_spread` sees to it that these two are there
+    input: Number = None  # `_spread` sees to it that these two are there, but for `floats`
     weight: Number = None
     activation: Number = Number(bits=32, storage="int32")
     calibrate_mode: Literal["global_scale", "percentile", "kl_divergence"] = "percentile"
@@ -101,13 +106,19 @@ class Relay(Section):
     def _spread(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
+        if value.get("floats") is not None:
+            if others := ", ".join(key for key in value if key != "floats"):
+                raise ValueError(f"floats are not quantized, so that {others} cannot be given too")
+            return value
         short = {key: value[key] for key in ("bits", "storage") if value.get(key) is not None}
         if len(short) == 2:
             return {"input": short, "weight": short, **value}
         if "bits" in short:
             raise ValueError(f"bits = {short['bits']!r}: {_holding(short['bits'])}")
         if short or not {"input", "weight"} <= value.keys():
-            raise ValueError("give bits and storage, or input and weight with both of theirs")
+            raise ValueError(
+                "give bits and storage, or input and weight with both of theirs, or floats"
+            )
         return value
 
     @model_validator(mode="after")
@@ -118,17 +129,17 @@ class Relay(Section):
 
     @property
     def weight_bits(self) -> int:
-        return self.weight.bits
+        return _FLOAT_BITS if self.floats else self.weight.bits
 
     @property
     def activation_bits(self) -> int:
-        return self.input.bits
+        return _FLOAT_BITS if self.floats else self.input.bits
 
     @property
     def is_calibrated(self) -> bool:
         """Whether it takes the stage `calibrate`'s statistics; TVM's other modes gather their own
         or none."""
-        return self.calibrate_mode == "percentile"
+        return not self.floats and self.calibrate_mode == "percentile"
 
     def settings(self) -> dict[str, Any]:
         """What the engine quantizes by, safe in JSON."""
