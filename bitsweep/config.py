@@ -162,10 +162,13 @@ class Target(Section):
 class Benchmark(Section):
     """How latency is measured; `budget_seconds` bounds the measuring of one experiment.
 
-    It is measured in so many `processes`, one after the other, which share the budget; their first
-    rounds, of every one of the `inputs`, are measured whatever it is.
+    It is measured beside its engine's float32, and beside that of the engine `reference` where the
+    sweep has it: each in a process of its own, of which one at a time runs. So many `processes` of
+    each, one after the other, share the budget; their first rounds, of every one of the `inputs`,
+    are measured whatever it is.
     """
 
+    reference: Literal[tuple(ENGINES)] | None = "onnxruntime"
     processes: Annotated[Count, Field(le=100)] = 3
     inputs: Annotated[Count, Field(le=1000)] = 20
     runs: Count = 30

@@ -11,6 +11,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 STAT = Path("/proc/stat")
 CPUINFO = Path("/proc/cpuinfo")
 CPUS = Path("/sys/devices/system/cpu")
@@ -25,7 +27,8 @@ OF_ROUNDS = 0.2
 class Counters:
     """CPU time so far, seconds, on the `cpus` that this process may use, at a `moment`, seconds.
 
-    `busy` is of all processes, `own` of this one, `stolen` what a hypervisor gave to others.
+    `busy` is of all processes, `own` of this one and those that work for it, `stolen` what a
+    hypervisor gave to others.
     """
 
     moment: float
@@ -48,8 +51,11 @@ class Disturbance:
         return self.steal + self.others > OF_CPU_TIME
 
 
-def counters(stat: Path | str = STAT) -> Counters | None:
-    """Read the counters; None where `stat` does not tell them."""
+def counters(processes: Collection[int] = (), *, stat: Path | str = STAT) -> Counters | None:
+    """Read the counters; None where `stat` does not tell them.
+
+    The `processes` of these numbers are no others, but this one's own.
+    """
     ticks = os.sysconf("SC_CLK_TCK")
     names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
     cpus, busy, stolen = 0, 0, 0
@@ -62,7 +68,16 @@ def counters(stat: Path | str = STAT) -> Counters | None:
             stolen += steal
     if not cpus:
         return None
-    return Counters(time.monotonic(), cpus, busy / ticks, stolen / ticks, time.process_time())
+    own = time.process_time() + sum(map(_cpu_seconds, processes))
+    return Counters(time.monotonic(), cpus, busy / ticks, stolen / ticks, own)
+
+
+def _cpu_seconds(process: int) -> float:
+    try:
+        times = psutil.Process(process).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return times.user + times.system
 
 
 def between(before: Counters | None, after: Counters | None) -> Disturbance | None:

@@ -16,15 +16,15 @@ from bitsweep.disturbance import Disturbance
 def summarize(samples: Path | str, settings: dict[str, Any]) -> dict[str, Any]:
     """Summarise the CSV that `measurement.measure` wrote under the same settings.
 
-    Returns `latency` and `baseline` (see `statistics.summarize`, milliseconds), `speedup` (see
-    `statistics.paired_speedup`), both None where no baseline was measured, how much was run, and
+    Returns `latency` (see `statistics.summarize`, milliseconds), the same of the `baseline` and the
+    `speedup` over it (see `statistics.paired_speedup`), and of the `reference` and the
+    `reference_speedup`, None where the one or the other was not measured; how much was run, and
     what `disturbed` it: whether it was, the mean percentages of the CPU time, and the mean clock,
     MHz; None where the machine does not tell.
     """
     with Path(samples).open(newline="") as file:
         rows = list(csv.DictReader(file))
     candidate, processes = _blocks(rows, "candidate")
-    baseline, its_processes = _blocks(rows, "baseline")
     runs = candidate.size // settings["inputs"]
     return {
         "inputs": settings["inputs"],
@@ -34,11 +34,21 @@ def summarize(samples: Path | str, settings: dict[str, Any]) -> dict[str, Any]:
         "budget_seconds": settings["budget_seconds"],
         "stopped_by_budget": runs < settings["runs"] * settings["processes"],
         "latency": statistics.summarize(candidate, processes),
-        "baseline": statistics.summarize(baseline, its_processes) if baseline.size else None,
-        "speedup": statistics.paired_speedup(baseline, candidate, processes)
-        if baseline.size
-        else None,
+        **_beside(rows, candidate, processes, "baseline", "speedup"),
+        **_beside(rows, candidate, processes, "reference", "reference_speedup"),
+        "reference_engine": settings["reference"],
         **_surroundings(rows),
+    }
+
+
+def _beside(rows, candidate, processes, module: str, speedup: str) -> dict[str, Any]:
+    """The latency of another module, and the speed-up over it; None where it was not measured."""
+    other, its_processes = _blocks(rows, module)
+    if not other.size:
+        return {module: None, speedup: None}
+    return {
+        module: statistics.summarize(other, its_processes),
+        speedup: statistics.paired_speedup(other, candidate, processes),
     }
 
 

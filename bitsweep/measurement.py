@@ -2,7 +2,8 @@
 
 import csv
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,13 @@ class Executor(Protocol):
         """Return the milliseconds of each run, after one that is dropped."""
 
 
+class Module(Protocol):
+    """What is measured: a module with its inputs, by number."""
+
+    def time(self, number: int, runs: int) -> list[float]:
+        """Return the milliseconds of each of `runs` runs on the input of that number."""
+
+
 @dataclass(frozen=True)
 class Round:
     """A round's samples, as (input, module, run, milliseconds), and the machine during them."""
@@ -36,72 +44,70 @@ class Round:
 
 
 def measure(
-    candidate: Executor,
-    baseline: Executor | None,
-    input_shape: Sequence[int],
-    settings: dict,
+    modules: Mapping[str, Module],
+    settings: Mapping,
     samples: Path | str,
+    processes: Collection[int] = (),
 ) -> None:
     """Add every raw sample to a CSV, `COLUMNS`, with what disturbed its round.
 
-    Processes with the same machine code differ by where memory lies: `settings["processes"]` of
-    them, one after the other, add theirs, numbered, and share the budget.
+    Processes with the same machine code differ by where memory lies: `settings["processes"]` sets
+    of them, one after the other, add theirs, numbered, and share the budget. The `processes` of
+    this one are those that the modules compute in, whose CPU time is none of others'.
 
-    A round takes each of `inputs` standard-normal inputs, of `input_shape`, once and times a block
-    of runs of each module on it, three where they divide `runs`; which module goes first
-    alternates. Blocks, not runs, are to be resampled. Rounds follow until every input has had
-    `runs` runs, or until a further round would exceed the process's share of `budget_seconds`; the
-    first always runs. Warm-up runs come before and count towards the budget.
+    A round takes each of `inputs` once and times a block of runs of each module on it, three where
+    they divide `runs`; which module goes first changes in turn. Blocks, not runs, are to be
+    resampled. Rounds follow until every input has had `runs` runs, or until a further round would
+    exceed the set's share of `budget_seconds`; the first always runs. Warm-up runs come before and
+    count towards the budget.
 
     What is disturbed (`disturbance.is_disturbed`) is measured once more, under a budget of its
     own, and the samples kept are those of the less disturbed of the two. `steal` and `others` are
     the shares of the CPU time of `disturbance.Disturbance`, `mhz` the clock after the round, each
     empty where the machine does not tell.
     """
-    modules = {"candidate": candidate} | ({"baseline": baseline} if baseline else {})
-    rounds = _rounds(modules, input_shape, settings)
+    rounds = _rounds(modules, settings, processes)
     if disturbance.is_disturbed(_disturbances(rounds)):
-        again = _rounds(modules, input_shape, settings)
+        again = _rounds(modules, settings, processes)
         rounds = min(
             rounds, again, key=lambda taken: disturbance.share_disturbed(_disturbances(taken))
         )
     _write(rounds, samples)
 
 
+def image(shape: Sequence[int], seed: int, number: int) -> np.ndarray:
+    """Return an input of a benchmark, standard-normal float32 of `shape`."""
+    return np.random.default_rng([seed, number]).standard_normal(shape, dtype=np.float32)
+
+
 def _rounds(
-    modules: Mapping[str, Executor], input_shape: Sequence[int], settings: Mapping
+    modules: Mapping[str, Module], settings: Mapping, processes: Collection[int]
 ) -> list[Round]:
     start = time.monotonic()
-    for executor in modules.values():
-        executor.set_input(next(_inputs(input_shape, settings)))
+    for module in modules.values():
         if settings["warmup"]:
-            executor.time(settings["warmup"])
+            module.time(0, settings["warmup"])
     runs = next(size for size in _BLOCK_SIZES if settings["runs"] % size == 0)
     budget = settings["budget_seconds"] / settings["processes"]
+    order = deque(modules.items())
     rounds: list[Round] = []
     for first_run in range(0, settings["runs"], runs):
         round_start = time.monotonic()
-        before = disturbance.counters()
+        before = disturbance.counters(processes)
         samples = []
-        for index, image in enumerate(_inputs(input_shape, settings)):
-            order = list(modules.items())
-            for name, executor in order if (len(rounds) + index) % 2 == 0 else reversed(order):
-                executor.set_input(image)
-                for run, milliseconds in enumerate(executor.time(runs)):
-                    samples.append((index, name, first_run + run, milliseconds))
-        found = disturbance.between(before, disturbance.counters())
+        # Else, of as many inputs as modules, one module would always go first on an input.
+        order.rotate(settings["inputs"] % len(modules) == 0)
+        for number in range(settings["inputs"]):
+            for name, module in order:
+                for run, milliseconds in enumerate(module.time(number, runs)):
+                    samples.append((number, name, first_run + run, milliseconds))
+            order.rotate(1)
+        found = disturbance.between(before, disturbance.counters(processes))
         rounds.append(Round(samples, found, disturbance.frequency_mhz()))
         now = time.monotonic()
         if now - start + (now - round_start) > budget:
             break
     return rounds
-
-
-def _inputs(shape: Sequence[int], settings: Mapping) -> Iterator[np.ndarray]:
-    """Yield the inputs of a round, the same in each, never holding more than one."""
-    generator = np.random.default_rng(settings["seed"])
-    for _ in range(settings["inputs"]):
-        yield generator.standard_normal(shape, dtype=np.float32)
 
 
 def _disturbances(rounds: Sequence[Round]) -> list[Disturbance | None]:

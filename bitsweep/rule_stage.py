@@ -15,31 +15,45 @@ from bitsweep.stage import Stage, Work
 Finish = Callable[[dict[str, str | None], dict[str, str]], None]
 
 # Inputs that are not artifacts of earlier stages: a record, outcomes, and the user's own files.
-_NOT_ARTIFACTS = ("engine", "upstream", "baseline_outcome", "sources")
+_NOT_ARTIFACTS = (
+    *("engine", "upstream", "baseline_outcome", "sources"),
+    *("reference_engine", "reference_module_outcome"),
+)
 
 
-def run(snakemake, *tasks: str, finish: Finish | None = None) -> None:
+def run(
+    snakemake,
+    *tasks: str,
+    finish: Finish | None = None,
+    using: Callable[..., task.Ended] | None = None,
+) -> None:
     """Run the engine's `tasks`, one child process each, then `finish`, as the rule's stage.
 
     By convention of the rules, `input.upstream` are the outcomes that must be ok,
-    `input.baseline_outcome` that of the optional `input.baseline`, and the other inputs artifacts
-    by name. `output.outcome` is the outcome, which says what an output `coverage` says, and the
-    other outputs are artifacts. A task finds what the tasks before it wrote among its inputs,
-    unless an input has that name; `finish` takes the paths of inputs and outputs.
+    `input.baseline_outcome` that of the optional `input.baseline`, as
+    `input.reference_module_outcome` is that of `input.reference_module`, and the other inputs
+    artifacts by name. `output.outcome` is the outcome, which says what an output `coverage` says,
+    and the other outputs are artifacts. A task finds what the tasks before it wrote among its
+    inputs, unless an input has that name; `finish` takes the paths of inputs and outputs. Tasks are
+    run by `using`, by `task.run` unless told.
     """
+    run_task = using or task.run
     inputs = {name: p for name, p in snakemake.input.items() if name not in _NOT_ARTIFACTS}
     upstream = _as_list(snakemake.input.get("upstream", []))
-    if "baseline" in inputs:
-        if outcome.read(snakemake.input.baseline_outcome).state == "ok":
-            upstream.append(snakemake.input.baseline_outcome)
+    for beside in ("baseline", "reference_module"):
+        if beside not in inputs:
+            continue
+        path = snakemake.input[f"{beside}_outcome"]
+        if outcome.read(path).state == "ok":
+            upstream.append(path)
         else:
-            inputs["baseline"] = None
+            inputs[beside] = None
     engine = task.Engine.read(snakemake.input.engine) if tasks else None
 
     def work(staged: dict[str, str]) -> Work:
         peak = 0
         for name in tasks:
-            ended = task.run(
+            ended = run_task(
                 engine,
                 name,
                 inputs={**staged, **inputs},

@@ -13,6 +13,7 @@ from bitsweep.tables import check, experiment_name, failures, place, share, warn
 
 _UNTRAINED = "untrained weights: seeded initialisation; accuracy has no meaning, agreement does"
 _DEGENERATE = "no better than one answer for all images"
+_OVER_REFERENCE = ("speedup_vs_reference", "reference_speedup_low")
 _POINTS = (
     "Points: of top-1 accuracy, from float32's on the same images; * more than chance "
     f"(McNemar's exact test, p < {CHANCE})."
@@ -34,12 +35,14 @@ def markdown(summary: pd.DataFrame) -> str:
 
 def terminal(summary: pd.DataFrame) -> str:
     """Return a row per experiment as a table for terminals."""
+    of = _over_reference(summary)
     rows = [
         {
             "experiment": experiment_name(row),
             "outcome": "degenerate" if _is(row["degenerate"]) else _outcome(row).strip("*"),
             "ms": _figure(row["latency_median_ms"], "#.4g"),
             "speed-up": _figure(row["speedup_vs_float32"], ".2f"),
+            **({of: _figure(row["speedup_vs_reference"], ".2f")} if of else {}),
             "top-1": _figure(row["top1_accuracy"], ".1%"),
             "points": _points(row, interval=False),
             "agrees": _figure(row["top1_agreement"], ".1%"),
@@ -48,7 +51,7 @@ def terminal(summary: pd.DataFrame) -> str:
         }
         for _, row in summary.iterrows()
     ]
-    align = ["left", "left", *["right"] * 7]
+    align = ["left", "left", *["right"] * (len(rows[0]) - 2)] if rows else None
     table = tabulate(rows, "keys", "simple", colalign=align, disable_numparse=True)
     told = [_POINTS] if summary["accuracy_difference"].notna().any() else []
     found = "\n".join(answers(summary))
@@ -140,6 +143,7 @@ def _table(group: pd.DataFrame) -> str:
     measured = group[group["latency_median_ms"].notna()]
     several = measured["cpu_model"].nunique(dropna=False) > 1
     labelled = group["labelled"].fillna(False).any()
+    of = _over_reference(group)
     rows = [
         {
             "precision": row["precision"],
@@ -147,6 +151,7 @@ def _table(group: pd.DataFrame) -> str:
             "outcome": _outcome(row),
             "median latency, ms": _interval(row, "latency_median_ms", "latency_low_ms", "#.4g"),
             "speed-up": _interval(row, "speedup_vs_float32", "speedup_low", ".2f"),
+            **({of: _interval(row, *_OVER_REFERENCE, ".2f")} if of else {}),
             **(_accuracy(row) if labelled else {}),
             "agreement with PyTorch": _share(row, "top1_agreement"),
             "SQNR, dB": _figure(row["sqnr_db"], "z.1f"),
@@ -159,6 +164,12 @@ def _table(group: pd.DataFrame) -> str:
     ]
     align = ["left", "left", "left", *["right"] * (len(rows[0]) - 4), "left"]
     return tabulate(rows, "keys", "pipe", colalign=align, disable_numparse=True)
+
+
+def _over_reference(rows: pd.DataFrame) -> str:
+    """Return the heading of the speed-ups over the reference, nothing where there are none."""
+    known = rows.dropna(subset=["speedup_vs_reference"])
+    return f"over {known['reference'].iloc[0]}" if len(known) else ""
 
 
 def _bits(row: pd.Series) -> str:
@@ -273,8 +284,9 @@ def _measured(summary: pd.DataFrame) -> str:
     if measured.empty:
         return "\n".join([*lines, "No experiment got as far as its benchmark."])
     lines += [
-        "- Speed-up: the float32 module's median over the experiment's, both timed in turn in one "
-        "process; above 1 the experiment is the faster.",
+        "- Speed-up: the float32 module's median over the experiment's, both timed in turn, each "
+        "in a process of its own with the others stopped; above 1 the experiment is the faster. "
+        "Over another engine: the same beside that engine's float32.",
         "- No interval: too few blocks of runs to tell how far neighbours depend on each other "
         f"({MINIMUM} are needed). Disturbed: in more than {OF_ROUNDS:.0%} of its rounds other "
         f"processes and the hypervisor had more than {OF_CPU_TIME:.0%} of the CPU time, in the "

@@ -56,6 +56,10 @@ _COLUMNS: dict[str, str] = {
     "speedup_vs_float32": "Float64",
     "speedup_low": "Float64",
     "speedup_high": "Float64",
+    "speedup_vs_reference": "Float64",
+    "reference_speedup_low": "Float64",
+    "reference_speedup_high": "Float64",
+    "reference": "string",
     "inputs": "Int64",
     "runs": "Int64",
     **_SURROUNDINGS,
@@ -317,6 +321,7 @@ def _model(model: dict) -> dict[str, object]:
 
 def _latency(payload: dict) -> dict[str, object]:
     latency, speedup = payload["latency"], payload["speedup"] or {}
+    beside = payload["reference_speedup"] or {}
     return {
         "latency_median_ms": latency["median_ms"],
         "latency_low_ms": latency["median_low_ms"],
@@ -325,6 +330,10 @@ def _latency(payload: dict) -> dict[str, object]:
         "speedup_vs_float32": speedup.get("median"),
         "speedup_low": speedup.get("low"),
         "speedup_high": speedup.get("high"),
+        "speedup_vs_reference": beside.get("median"),
+        "reference_speedup_low": beside.get("low"),
+        "reference_speedup_high": beside.get("high"),
+        "reference": payload["reference_engine"] if beside else None,
         "inputs": payload["inputs"],
         "runs": payload["inputs"] * payload["runs_per_input"],
         **{name: payload[name] for name in _SURROUNDINGS},

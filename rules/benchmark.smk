@@ -1,5 +1,6 @@
 rule benchmark:
     input:
+        unpack(reference),
         engine=ENGINE,
         upstream=EXPERIMENT + "export.json",
         module=EXPERIMENT + "module.so",

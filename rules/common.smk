@@ -299,6 +299,20 @@ def float_code(wildcards):
     return {"baseline": FLOAT + "code.json", "baseline_outcome": FLOAT + "inspect.json"}
 
 
+@signed
+def reference(wildcards):
+    """The float32 of the engine that all are timed beside, where the sweep has it."""
+    engine = CONFIG.benchmark.reference
+    if engine not in CONFIG.sweep.engines:
+        return {}
+    folder = FLOAT.replace("{engine}", engine)
+    return {
+        "reference_module": folder + "module.so",
+        "reference_module_outcome": folder + "export.json",
+        "reference_engine": ENGINE.replace("{engine}", engine),
+    }
+
+
 def experiment_outcomes(wildcards):
     """Every file that the tables are made from."""
     left = ["latency.json", "quality.json", "code.json"]

@@ -1,5 +1,7 @@
 """What every engine does alike with a linked module, given the engine's `Executor`."""
 
+import json
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -31,12 +33,18 @@ def answer(load: Loader, inputs: dict, outputs: dict) -> None:
     np.savez(outputs["answers"], output=np.stack([executor.run(image) for image in images]))
 
 
-def benchmark(load: Loader, inputs: dict, outputs: dict, settings: dict) -> None:
-    """Measure `module` in alternation with `baseline`, which may be None; write `samples`."""
-    measurement.measure(
-        candidate=load(inputs["module"]),
-        baseline=load(inputs["baseline"]) if inputs["baseline"] else None,
-        input_shape=settings["input_shape"],
-        settings=settings["benchmark"],
-        samples=outputs["samples"],
-    )
+def serve(load: Loader, inputs: dict, settings: dict) -> None:
+    """Time `module` block by block, as `lockstep` asks at the other end of two pipes.
+
+    `settings["channel"]` are the file descriptors of commands and of answers. Once the module is
+    loaded there is an empty answer; then a command is the number of an input and of runs, and the
+    answer, JSON, the milliseconds of each run. It ends when the commands do.
+    """
+    commands, answers = settings["channel"]
+    executor, seed = load(inputs["module"]), settings["benchmark"]["seed"]
+    with os.fdopen(commands) as asked, os.fdopen(answers, "w") as told:
+        print(file=told, flush=True)
+        for command in asked:
+            number, runs = map(int, command.split())
+            executor.set_input(measurement.image(settings["input_shape"], seed, number))
+            print(json.dumps(executor.time(runs)), file=told, flush=True)

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,26 +49,36 @@ class Ended:
     peak_rss_bytes: int
 
 
-def run(
-    engine: Engine,
-    task: str,
-    *,
-    inputs: Mapping[str, str | None],
-    outputs: Mapping[str, str],
-    settings: Mapping[str, Any],
-    limits: child.Limits,
-    threads: int,
-    log: Path | str,
-) -> Ended:
-    """Run `bitsweep.engines.{engine}.{task}` in a process whose `tvm` is the engine's.
+class Running:
+    """`bitsweep.engines.{engine}.{task}` in a process whose tool is the engine's.
 
-    `inputs` and `outputs` are paths by name; the outputs are to be written by the task. Raises
-    `UserError` when the process failed for a reason that is neither TVM's nor a refusal: its own
-    exception, an end of its own, a signal sent from outside, or a full file system.
+    `inputs` and `outputs` are paths by name; the outputs are to be written by the task. What it
+    prints is added to `log` in the end, and lies in `folder` until then, or from the start, where
+    `printed` is the log. It inherits the file descriptors `kept`.
     """
-    log = Path(log)
-    with staging_directory(log) as directory:
-        request, reply, under_way = (directory / n for n in ("request", "reply", "under_way"))
+
+    def __init__(
+        self,
+        engine: Engine,
+        task: str,
+        *,
+        inputs: Mapping[str, str | None],
+        outputs: Mapping[str, str],
+        settings: Mapping[str, Any],
+        limits: child.Limits,
+        threads: int,
+        log: Path | str,
+        folder: Path,
+        printed: Path | None = None,
+        kept: Sequence[int] = (),
+    ):
+        self.engine, self.task, self.limits, self.log = engine, task, limits, Path(log)
+        self._printed = printed or folder / "printed"
+        self._printed_before = self._printed.stat().st_size if self._printed.exists() else 0
+        self._places = [self.log.parent, *(Path(path).parent for path in outputs.values())]
+        request, self._reply, self._under_way = (
+            folder / name for name in ("request", "reply", "under_way")
+        )
         request.write_text(
             json.dumps(
                 {
@@ -82,46 +92,91 @@ def run(
             ),
             encoding="utf-8",
         )
-        log_start = log.stat().st_size if log.exists() else 0
-        ending = child.run(
-            # -P: what lies in the working directory must not come before the engine's TVM.
-            [sys.executable, "-P", "-m", "bitsweep.engines.worker", str(request), str(reply)],
-            environment=_environment(engine, threads, under_way),
-            log=log,
+        self.child = child.Child(
+            # -P: what lies in the working directory must not come before the engine's tool.
+            [sys.executable, "-P", "-m", "bitsweep.engines.worker", str(request), str(self._reply)],
+            environment=_environment(engine, threads, self._under_way),
+            log=self._printed,
             limits=limits,
+            kept=kept,
         )
+
+    def wait(self) -> Ended:
+        """Wait for its end.
+
+        Raises `UserError` when the process failed for a reason that is neither the tool's nor a
+        refusal: its own exception, an end of its own, a signal sent from outside, or a full file
+        system.
+        """
+        ending = self.child.wait()
+        under_way, reply = self._under_way, self._reply
         function = (under_way.exists() and under_way.read_text(encoding="utf-8")) or None
-        with log.open("rb") as file:
-            file.seek(log_start)
+        with self._printed.open("rb") as file:
+            file.seek(self._printed_before)
             printed = file.read().decode(errors="replace")
         replied = reply.read_text(encoding="utf-8") if reply.exists() else ""
         said = json.loads(replied) if replied else {}
         well = said and not said["refused"] and not said["broke"]
-        places = [log.parent, *(Path(path).parent for path in outputs.values())]
-        if not well and (shortage := storage.shortage(places, told=printed + replied)):
+        if not well and (shortage := storage.shortage(self._places, told=printed + replied)):
             raise UserError(shortage)
-        if said:
-            with log.open("a", encoding="utf-8") as file:
+        with self.log.open("a", encoding="utf-8") as file:
+            if self._printed != self.log:
+                file.write(printed)
+            if said:
                 print("seconds in TVM:", json.dumps(said["seconds_in_tvm"]), file=file)
+        return Ended(self._failure(ending, said, function, printed), ending.peak_rss_bytes)
+
+    def _failure(
+        self, ending: child.Ending, said: Mapping[str, Any], function: str | None, printed: str
+    ) -> Failure | None:
+        what, log = f"{self.task} of engine {self.engine.name}", str(self.log)
         if said.get("broke"):
-            raise UserError(f"{task} of engine {engine.name} broke: {said['broke']}; see {log}")
+            raise UserError(f"{what} broke: {said['broke']}; see {log}")
         if said:
-            failure = said["refused"] and _refusal(engine, said["refused"], printed, str(log))
-        elif ending.returncode == os.EX_IOERR:
-            raise UserError(f"{task} of engine {engine.name} could not write what it had to say")
-        elif ending.killed_for or ending.signal in _CRASHES or (function and not ending.signal):
-            failure = _violent(ending, function, printed, limits, str(log))
-        elif ending.signal:
+            return said["refused"] and _refusal(self.engine, said["refused"], printed, log)
+        if ending.returncode == os.EX_IOERR:
+            raise UserError(f"{what} could not write what it had to say")
+        if ending.killed_for or ending.signal in _CRASHES or (function and not ending.signal):
+            return _violent(ending, function, printed, self.limits, log)
+        if ending.signal:
             raise UserError(
-                f"{task} of engine {engine.name} was killed from outside by {ending.signal} "
-                f"(out of the machine's memory, or cancelled); see {log}"
+                f"{what} was killed from outside by {ending.signal} (out of the machine's memory, "
+                f"or cancelled); see {log}"
             )
-        else:
-            raise UserError(
-                f"{task} of engine {engine.name} did not start, or ended outside TVM's functions "
-                f"with exit status {ending.returncode}; see {log}"
-            )
-    return Ended(failure, ending.peak_rss_bytes)
+        raise UserError(
+            f"{what} did not start, or ended outside TVM's functions with exit status "
+            f"{ending.returncode}; see {log}"
+        )
+
+
+def run(
+    engine: Engine,
+    task: str,
+    *,
+    inputs: Mapping[str, str | None],
+    outputs: Mapping[str, str],
+    settings: Mapping[str, Any],
+    limits: child.Limits,
+    threads: int,
+    log: Path | str,
+) -> Ended:
+    """Run a task to its end: see `Running`, and `Running.wait` for what is raised."""
+    children: list[child.Child] = []
+    with staging_directory(log) as folder, child.taken_along(children):
+        running = Running(
+            engine,
+            task,
+            inputs=inputs,
+            outputs=outputs,
+            settings=settings,
+            limits=limits,
+            threads=threads,
+            log=log,
+            folder=folder,
+            printed=Path(log),
+        )
+        children.append(running.child)
+        return running.wait()
 
 
 def _environment(engine: Engine, threads: int, under_way: Path) -> dict[str, str]:

@@ -223,6 +223,9 @@ def _latency(experiment: Experiment) -> dict:
         "latency": block(median),
         "baseline": block(float32) if paired else None,
         "speedup": {"median": ratio, "low": ratio * 0.97, "high": ratio * 1.02} if paired else None,
+        "reference": None,
+        "reference_speedup": None,
+        "reference_engine": "onnxruntime",
         "machine": {"cpu_model": "AMD EPYC 9B14", "node": "n1", "partition": None},
         "load_before": 0.4,
     }

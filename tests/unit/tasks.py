@@ -8,11 +8,24 @@ import torch
 from torch import nn
 
 from bitsweep.child import Limits
-from bitsweep.engines import task
+from bitsweep.engines import lockstep, task
 
 AMPLE = Limits(seconds=300, memory_bytes=4 * 2**30)
 NATIVE = {"triple": "native", "cpu": "native", "attributes": [], "cores": "native"}
 SHAPE = (3, 8, 8)
+
+
+def timed(processes, inputs=3, runs=6):
+    """The settings of a short benchmark."""
+    return {
+        "processes": processes,
+        "inputs": inputs,
+        "runs": runs,
+        "warmup": 1,
+        "budget_seconds": 60,
+        "seed": 0,
+        "reference": "relax",
+    }
 
 
 class Net(nn.Module):
@@ -114,6 +127,25 @@ class Tasks:
         return self.run(
             "link", folder, inputs={"objects": "objects.tar"}, outputs={"module": "module.so"}
         )
+
+    def time(self, folder, reference=None, limits=AMPLE, inputs=3, runs=6, **named):
+        """Time the module beside itself, or what is `named` in its place: the failure, or None."""
+        paths = {"module": "module.so", "baseline": "module.so", "reference_module": "module.so"}
+        processes = named.pop("processes")
+        return lockstep.run(
+            self.engine(),
+            "benchmark",
+            inputs={key: str(folder / path) for key, path in (paths | named).items()},
+            outputs={"samples": str(folder / "samples.csv")},
+            settings={
+                "benchmark": timed(processes, inputs=inputs, runs=runs),
+                "input_shape": SHAPE,
+            },
+            limits=limits,
+            threads=1,
+            log=folder / "log",
+            reference=reference,
+        ).failure
 
     def answers(self, folder):
         """Run the module: what it answers to the images of the reference."""

@@ -1,6 +1,8 @@
 """What the kernel's counters tell of others on a machine, from texts as kernels give them."""
 
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -26,7 +28,7 @@ def a_machine(monkeypatch):
 
 def test_counters_are_those_of_the_cpus_that_the_process_may_use(tmp_path):
     (tmp_path / "stat").write_text(STAT)
-    found = disturbance.counters(tmp_path / "stat")
+    found = disturbance.counters(stat=tmp_path / "stat")
     assert (found.cpus, found.busy, found.stolen) == (2, 3.71, 0.15)
     assert found.moment <= time.monotonic() and found.own <= time.process_time()
 
@@ -42,11 +44,26 @@ def test_counters_of_this_machine_grow_by_what_this_process_does():
     assert after.stolen >= before.stolen
 
 
+def test_what_processes_of_ones_own_do_is_no_others():
+    code = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    before = time.process_time()
+    process.stdout.readline()
+    with_it = disturbance.counters([process.pid])
+    process.communicate(b"\n")
+    without = disturbance.counters([process.pid])
+    if with_it:  # there is /proc/stat
+        assert with_it.own >= before + 0.25
+        assert without.own < with_it.own
+
+
 @pytest.mark.parametrize("text", [None, "", "cpu 1 2 3 4 5 6 7 8\n", "cpu7 1 2 3 4 5 6 7 8\n"])
 def test_a_machine_that_tells_nothing(tmp_path, text):
     if text is not None:
         (tmp_path / "stat").write_text(text)
-    assert disturbance.counters(tmp_path / "stat") is None
+    assert disturbance.counters(stat=tmp_path / "stat") is None
     assert disturbance.between(None, Counters(1, 1, 1, 1, 1)) is None
     assert disturbance.between(Counters(1, 1, 1, 1, 1), None) is None
     assert disturbance.is_disturbed([None]) is None

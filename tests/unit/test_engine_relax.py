@@ -2,21 +2,24 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
 
 from bitsweep import latency, metrics
 from bitsweep.child import Limits
-from bitsweep.engines import task
+from bitsweep.engines import lockstep, task
 from bitsweep.errors import UserError
 from bitsweep.relax import plan
 from tests.unit import tasks
@@ -65,35 +68,68 @@ def test_a_module_answers_as_pytorch_does(folder, precision, near, integer):
     assert "ret" in (folder / "module.s").read_text()
 
 
-def test_the_benchmark_leaves_raw_samples_of_each_process(folder):
-    RELAX.quantize(folder, None)
-    RELAX.compile_(folder)
-    RELAX.link(folder)
-    settings = {
-        "processes": 2,
-        "inputs": 3,
-        "runs": 6,
-        "warmup": 1,
-        "budget_seconds": 60,
-        "seed": 0,
+@pytest.fixture(scope="module")
+def linked(traced, tmp_path_factory):
+    """A folder with a float32 module."""
+    folder = shutil.copytree(traced, tmp_path_factory.mktemp("linked") / "net")
+    for task_ in (lambda: RELAX.quantize(folder, None), lambda: RELAX.compile_(folder)):
+        assert task_().failure is None
+    assert RELAX.link(folder).failure is None
+    return folder
+
+
+def test_modules_are_timed_in_lockstep_in_each_set_of_processes(linked):
+    for number in range(1, 3):
+        assert RELAX.time(linked, processes=2, reference=RELAX.engine()) is None
+        with (linked / "samples.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == number * 3 * 6 * 3
+    assert Counter((row["process"], row["module"]) for row in rows) == {
+        (process, module): 3 * 6
+        for process in "01"
+        for module in ("candidate", "baseline", "reference")
     }
-    inputs = {"module": "module.so", "baseline": "module.so"}
-    samples = {"samples": "samples.csv"}
-    for _ in range(settings["processes"]):
-        assert not RELAX.run(
-            "benchmark",
-            folder,
-            inputs=inputs,
-            outputs=samples,
-            benchmark=settings,
-            input_shape=tasks.SHAPE,
-        ).failure
-    with (folder / "samples.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert Counter(row["process"] for row in rows) == {"0": 3 * 6 * 2, "1": 3 * 6 * 2}
     assert all(float(row["milliseconds"]) > 0 for row in rows)
-    figures = latency.summarize(folder / "samples.csv", settings)
+    figures = latency.summarize(linked / "samples.csv", tasks.timed(processes=2))
     assert figures["runs_per_input"] == 12 and not figures["stopped_by_budget"]
+
+
+def test_all_but_the_module_that_is_timed_are_stopped(linked, monkeypatch):
+    seen = []
+
+    def measure(modules, settings, samples, processes):
+        def running():
+            return [psutil.Process(p).status() != psutil.STATUS_STOPPED for p in processes]
+
+        assert not any(running())
+        for module in modules.values():
+            monkeypatch.setattr(os, "read", lambda *args: seen.append(running()) or read(*args))
+            assert len(module.time(0, 2)) == 2
+            monkeypatch.setattr(os, "read", read)
+            assert not any(running())
+        Path(samples).touch()
+
+    read = os.read
+    monkeypatch.setattr(lockstep.measurement, "measure", measure)
+    assert RELAX.time(linked, processes=1) is None
+    assert seen == [[True, False], [False, True]]
+
+
+@pytest.mark.parametrize("broken", ["candidate", "baseline", "reference"])
+def test_a_module_that_cannot_be_timed_is_a_failure_that_names_it(linked, broken):
+    (linked / "broken.so").write_text("no library")
+    module = {"candidate": "module", "reference": "reference_module"}.get(broken, broken)
+    paths = {module: "broken.so"}
+    failure = RELAX.time(linked, processes=1, reference=RELAX.engine(), **paths)
+    assert (failure.kind, failure.function) == ("exception", "DSOLibrary::Load")
+    assert failure.message.startswith(f"of the {broken}: ") == (broken != "candidate")
+    assert failure.log == str(linked / "log")
+
+
+def test_a_benchmark_that_takes_too_long_is_a_failure(linked):
+    limits = Limits(seconds=4, memory_bytes=2**32)
+    failure = RELAX.time(linked, processes=1, limits=limits, inputs=1000, runs=3000)
+    assert (failure.kind, failure.limit) == ("timeout", 4)
 
 
 def test_an_import_that_computes_something_else_fails(folder):

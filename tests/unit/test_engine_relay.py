@@ -133,28 +133,11 @@ def test_a_weight_used_again_has_a_number_and_one_of_two_that_are_alike_no_name(
     assert told == "['one', '', 'one#2', '']"
 
 
-def test_the_benchmark_leaves_raw_samples(folder):
+def test_a_module_is_timed_in_lockstep(folder):
     RELAY.quantize(folder, None)
     RELAY.compile_(folder)
     RELAY.link(folder)
-    settings = {
-        "processes": 1,
-        "inputs": 3,
-        "runs": 6,
-        "warmup": 1,
-        "budget_seconds": 60,
-        "seed": 0,
-    }
-    inputs = {"module": "module.so", "baseline": "module.so"}
-    samples = {"samples": "samples.csv"}
-    assert not RELAY.run(
-        "benchmark",
-        folder,
-        inputs=inputs,
-        outputs=samples,
-        benchmark=settings,
-        input_shape=tasks.SHAPE,
-    ).failure
+    assert RELAY.time(folder, processes=1) is None
     lines = (folder / "samples.csv").read_text().splitlines()
     assert len(lines) == 1 + 3 * 6 * 2
     assert all(float(line.split(",")[-1]) > 0 for line in lines[1:])

@@ -113,30 +113,16 @@ def test_the_operators_are_those_that_run(name, folder):
         assert (folder / "module.ll").read_bytes() == (folder / "module.s").read_bytes() == b""
 
 
-def test_the_benchmark_leaves_raw_samples_of_both_modules(name, folder):
+def test_a_module_is_timed_in_lockstep(name, folder):
     compiled(name, folder, SETTINGS[name]().settings())
     (folder / "module.so").rename(folder / "int8.so")
     ours = compiled(name, folder, None)
-    settings = {
-        "processes": 1,
-        "inputs": 3,
-        "runs": 6,
-        "warmup": 1,
-        "budget_seconds": 60,
-        "seed": 0,
-    }
-    ended = ours.run(
-        "benchmark",
-        folder,
-        inputs={"module": "int8.so", "baseline": "module.so"},
-        outputs={"samples": "samples.csv"},
-        benchmark=settings,
-        input_shape=tasks.SHAPE,
-    )
-    assert ended.failure is None, (folder / "log").read_text()
+    failure = ours.time(folder, processes=1, reference=laid_out.engine(name), module="int8.so")
+    assert failure is None, (folder / "log").read_text()
     with (folder / "samples.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert Counter(row["module"] for row in rows) == {"candidate": 18, "baseline": 18}
+    modules = ("candidate", "baseline", "reference")
+    assert Counter(row["module"] for row in rows) == dict.fromkeys(modules, 18)
     assert all(float(row["milliseconds"]) > 0 for row in rows)
 
 

@@ -9,20 +9,18 @@ import pytest
 from bitsweep import bootstrap, disturbance, latency, machine, measurement, statistics
 from bitsweep.disturbance import Disturbance
 
-SETTINGS = {"processes": 1, "inputs": 4, "runs": 9, "warmup": 0, "budget_seconds": 1e9, "seed": 0}
+SETTINGS = {"processes": 1, "inputs": 4, "runs": 9, "warmup": 0, "budget_seconds": 1e9}
+SETTINGS |= {"reference": "onnxruntime"}
 BLOCK = 3
 
 
 class Module:
-    """An executor with the given latencies, one after the other."""
+    """A module with the given latencies, one after the other."""
 
     def __init__(self, milliseconds):
         self.milliseconds = iter(milliseconds)
 
-    def set_input(self, image):
-        pass
-
-    def time(self, runs):
+    def time(self, number, runs):
         return [next(self.milliseconds) for _ in range(runs)]
 
 
@@ -37,19 +35,15 @@ CANDIDATE, BASELINE = drawn(0, 2.0), drawn(1, 3.0)
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
     """No test depends on what else this machine does."""
-    monkeypatch.setattr(disturbance, "counters", lambda: None)
+    monkeypatch.setattr(disturbance, "counters", lambda processes: None)
     monkeypatch.setattr(disturbance, "frequency_mhz", lambda: None)
 
 
-def sampled(folder, candidate=CANDIDATE, baseline=BASELINE, **settings):
+def sampled(folder, candidate=CANDIDATE, baseline=BASELINE, reference=None, **settings):
     path = folder / "samples.csv"
-    measurement.measure(
-        Module(candidate.flat),
-        None if baseline is None else Module(baseline.flat),
-        (1,),
-        SETTINGS | settings,
-        path,
-    )
+    blocks = {"candidate": candidate, "baseline": baseline, "reference": reference}
+    modules = {name: Module(taken.flat) for name, taken in blocks.items() if taken is not None}
+    measurement.measure(modules, SETTINGS | settings, path)
     return path
 
 
@@ -80,6 +74,16 @@ def test_the_speedup_is_over_blocks_taken_side_by_side(tmp_path):
     )
 
 
+def test_the_speedup_over_the_reference_is_of_its_own_blocks(tmp_path):
+    reference = drawn(2, 5.0)
+    ratios = np.median(reference, axis=1) / np.median(CANDIDATE, axis=1)
+    figures = latency.summarize(sampled(tmp_path, reference=reference), SETTINGS)
+    assert figures["reference_speedup"]["median"] == pytest.approx(np.median(ratios))
+    assert figures["reference"]["median_ms"] == pytest.approx(np.median(reference))
+    assert figures["reference_engine"] == "onnxruntime"
+    assert figures["speedup"] == latency.summarize(tmp_path / "samples.csv", SETTINGS)["speedup"]
+
+
 def test_a_drift_that_both_modules_share_leaves_the_speedup_exact(tmp_path):
     drift = np.linspace(1, 5, 12)[:, None]
     path = sampled(tmp_path, 2.0 * drift * np.ones(BLOCK), 3.0 * drift * np.ones(BLOCK))
@@ -104,6 +108,7 @@ def test_without_a_baseline_there_is_no_speedup(tmp_path):
     figures = latency.summarize(sampled(tmp_path, baseline=None), SETTINGS)
     assert figures["baseline"] is None
     assert figures["speedup"] is None
+    assert figures["reference"] is figures["reference_speedup"] is None
     assert figures["latency"]["samples"] == 36
 
 

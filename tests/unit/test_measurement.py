@@ -1,7 +1,7 @@
 """How latencies are taken: modules that note what is asked of them, on a clock that they drive."""
 
 import csv
-import tracemalloc
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from bitsweep import disturbance, measurement
 from bitsweep.disturbance import Counters
 
-SETTINGS = {"processes": 1, "inputs": 2, "runs": 6, "warmup": 1, "budget_seconds": 1e9, "seed": 0}
+SETTINGS = {"processes": 1, "inputs": 2, "runs": 6, "warmup": 1, "budget_seconds": 1e9}
 
 
 @pytest.fixture(autouse=True, scope="module")
 def quiet():
     """No test depends on what else this machine does."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(disturbance, "counters", lambda: None)
+        monkeypatch.setattr(disturbance, "counters", lambda processes: None)
         yield
 
 
@@ -32,29 +32,27 @@ class Clock:
 
 
 class Module:
-    """An executor whose run takes a second; `calls` is shared, to tell what came first."""
+    """A module whose run takes a second; `calls` is shared, to tell what came first."""
 
     def __init__(self, name, calls, clock):
         self.name, self.calls, self.clock = name, calls, clock
-        self.image, self.timed = None, 0
+        self.timed = 0
 
-    def set_input(self, image):
-        self.image = image
-
-    def time(self, runs):
-        self.calls.append((self.name, runs, self.image))
+    def time(self, number, runs):
+        self.calls.append((self.name, runs, number))
         self.clock.seconds += runs
         self.timed += runs
         return [self.timed - runs + run + 0.5 for run in range(runs)]
 
 
-def measured(folder, monkeypatch, paired=True, **settings):
+NAMES = ("candidate", "baseline", "reference")
+
+
+def measured(folder, monkeypatch, modules=2, **settings):
     """Measure; return what was asked of the modules, in order, and the rows left."""
     calls, clock = [], Clock(monkeypatch)
     measurement.measure(
-        Module("candidate", calls, clock),
-        Module("baseline", calls, clock) if paired else None,
-        (3, 4),
+        {name: Module(name, calls, clock) for name in NAMES[:modules]},
         SETTINGS | settings,
         folder / "samples.csv",
     )
@@ -62,14 +60,13 @@ def measured(folder, monkeypatch, paired=True, **settings):
         return calls, list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("modules", [1, 2, 3])
 @pytest.mark.parametrize(("runs", "block"), [(6, 3), (4, 2), (7, 1), (1, 1), (3, 3)])
-def test_every_input_has_all_its_runs_in_blocks(tmp_path, monkeypatch, paired, runs, block):
-    calls, rows = measured(tmp_path, monkeypatch, paired, runs=runs, warmup=0)
+def test_every_input_has_all_its_runs_in_blocks(tmp_path, monkeypatch, modules, runs, block):
+    calls, rows = measured(tmp_path, monkeypatch, modules, runs=runs, warmup=0)
     assert {asked for _, asked, _ in calls} == {block}
-    modules = ("candidate", "baseline") if paired else ("candidate",)
     assert Counter((row["module"], row["input"]) for row in rows) == {
-        (module, number): runs for module in modules for number in "01"
+        (module, number): runs for module in NAMES[:modules] for number in "01"
     }
     for row in rows:
         assert int(row["round"]) == int(row["run"]) // block
@@ -85,54 +82,24 @@ def test_every_sample_is_kept_as_it_was_taken(tmp_path, monkeypatch):
         assert taken == [run + 0.5 for run in range(2, 14)]
 
 
-def test_modules_take_turns_at_going_first(tmp_path, monkeypatch):
-    calls, _ = measured(tmp_path, monkeypatch, warmup=0, inputs=3)
-    order = ["".join(name[0] for name, _, _ in calls[i : i + 2]) for i in range(0, len(calls), 2)]
-    assert order == ["cb", "bc", "cb", "bc", "cb", "bc"]
+@pytest.mark.parametrize("modules", [2, 3])
+@pytest.mark.parametrize("inputs", [1, 2, 3, 6])
+def test_modules_take_turns_at_going_first_on_each_input(tmp_path, monkeypatch, modules, inputs):
+    calls, _ = measured(tmp_path, monkeypatch, modules, warmup=0, inputs=inputs, runs=3 * modules)
+    order = [calls[start : start + modules] for start in range(0, len(calls), modules)]
+    assert {len({name for name, _, _ in turn}) for turn in order} == {modules}
+    assert {len({number for _, _, number in turn}) for turn in order} == {1}
+    first = [(turn[0][0], turn[0][2]) for turn in order]
+    assert sorted(first) == sorted(itertools.product(NAMES[:modules], range(inputs)))
 
 
-def test_an_input_is_first_met_by_each_module_in_turn(tmp_path, monkeypatch):
-    """With an even number of inputs too, no module always goes first on an input."""
-    calls, _ = measured(tmp_path, monkeypatch, warmup=0, inputs=2)
-    first = [(name, image.tobytes()) for name, _, image in calls[::2]]
-    assert len(set(first)) == 4
-
-
-def test_modules_are_timed_on_the_same_images_which_differ(tmp_path, monkeypatch):
-    calls, _ = measured(tmp_path, monkeypatch, warmup=0)
-    images = [image for _, _, image in calls]
-    assert all(image.shape == (3, 4) and image.dtype == np.float32 for image in images)
-    for before, after in zip(images[::2], images[1::2], strict=True):
-        np.testing.assert_array_equal(before, after)
-    assert len({image.tobytes() for image in images}) == SETTINGS["inputs"]
-
-
-def test_images_are_those_of_the_seed(tmp_path, monkeypatch):
+def test_inputs_are_those_of_the_seed_and_differ():
     def images(seed):
-        calls, _ = measured(tmp_path, monkeypatch, seed=seed)
-        return [image.tobytes() for _, _, image in calls]
+        return [measurement.image((3, 4), seed, number).tobytes() for number in range(5)]
 
+    assert measurement.image((3, 4), 0, 0).dtype == np.float32
     assert images(3) == images(3) != images(4)
-
-
-class Forgetting:
-    """An executor that keeps no image."""
-
-    def set_input(self, image):
-        pass
-
-    def time(self, runs):
-        return [1.0] * runs
-
-
-def test_many_inputs_are_never_held_at_once(tmp_path):
-    tracemalloc.start()
-    settings = SETTINGS | {"inputs": 200, "runs": 2}
-    measurement.measure(Forgetting(), None, (3, 64, 64), settings, tmp_path / "samples.csv")
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    image = 3 * 64 * 64 * 4
-    assert image < peak < 10 * image
+    assert len(set(images(3))) == 5
 
 
 @pytest.mark.parametrize("warmup", [0, 5])
@@ -163,22 +130,21 @@ def test_processes_share_the_budget(tmp_path, monkeypatch):
     runs=st.integers(1, 9),
     warmup=st.integers(0, 3),
     budget=st.floats(0.5, 200),
-    paired=st.booleans(),
+    modules=st.integers(1, 3),
 )
 def test_rounds_are_whole_and_within_the_budget_but_for_the_first(
-    tmp_path_factory, inputs, runs, warmup, budget, paired
+    tmp_path_factory, inputs, runs, warmup, budget, modules
 ):
     with pytest.MonkeyPatch.context() as monkeypatch:
         calls, rows = measured(
             tmp_path_factory.mktemp("measured"),
             monkeypatch,
-            paired,
+            modules,
             inputs=inputs,
             runs=runs,
             warmup=warmup,
             budget_seconds=budget,
         )
-    modules = 2 if paired else 1
     sizes = Counter(row["round"] for row in rows).values()
     assert len(set(sizes)) == 1
     in_round = set(sizes).pop()
@@ -197,7 +163,7 @@ def machine_of(monkeypatch, clock, calls, others_by_round, inputs=2, cpus=4):
     busy = 0.0
     last = [None]
 
-    def counters():
+    def counters(processes):
         nonlocal busy
         blocks = sum(1 for _, runs, _ in calls if runs == 3)
         if last[0] is not None and blocks > last[0][0]:
@@ -212,8 +178,8 @@ def machine_of(monkeypatch, clock, calls, others_by_round, inputs=2, cpus=4):
 def measured_beside(folder, monkeypatch, others_by_round):
     calls, clock = [], Clock(monkeypatch)
     machine_of(monkeypatch, clock, calls, others_by_round)
-    modules = [Module(name, calls, clock) for name in ("candidate", "baseline")]
-    measurement.measure(*modules, (3, 4), SETTINGS | {"runs": 15}, folder / "samples.csv")
+    modules = {name: Module(name, calls, clock) for name in ("candidate", "baseline")}
+    measurement.measure(modules, SETTINGS | {"runs": 15}, folder / "samples.csv")
     with (folder / "samples.csv").open(newline="") as file:
         return calls, list(csv.DictReader(file))
 

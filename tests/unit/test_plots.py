@@ -288,6 +288,26 @@ def test_a_disturbed_latency_is_hollow(tmp_path):
     assert _markers(figure) == [("o", False), ("o", True), *[("o", False)] * 3]
 
 
+def test_speeds_are_relative_to_the_reference_where_it_was_measured(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep())
+    ours = summary["model"] == "digits"
+    summary.loc[ours, "reference"] = "openvino"
+    summary.loc[ours, "speedup_vs_reference"] = 0.1 / summary.loc[ours, "latency_median_ms"]
+    for end, factor in (("low", 0.9), ("high", 1.1)):
+        summary.loc[ours, f"reference_speedup_{end}"] = (
+            factor * summary.loc[ours, "speedup_vs_reference"]
+        )
+    figure = plots.PLOTS["latency"](summary)
+    absolute, relative = figure.axes[:2]
+    assert "ms" in absolute.get_xlabel()
+    assert relative.get_xlabel().startswith("speed relative to openvino's float32")
+    dashed = [line for line in relative.get_lines() if line.get_linestyle() == "--"]
+    assert [list(line.get_xdata()) for line in dashed] == [[1.0, 1.0]]
+    points = [line.get_xdata()[0] for line in relative.get_lines() if line.get_marker() == "o"]
+    known = summary[ours].dropna(subset=["speedup_vs_reference"])["speedup_vs_reference"]
+    assert sorted(points) == pytest.approx(sorted(known))
+
+
 def test_latencies_of_several_cpus_are_told_apart(tmp_path):
     summary = synthetic.summarise(tmp_path, synthetic.sweep())
     assert "AMD EPYC 9B14" not in _texts(plots.PLOTS["latency"](summary))

@@ -170,3 +170,17 @@ def test_the_terminal_has_a_row_for_each_experiment(tmp_path):
     assert rows["digits/relay/cpu/int8"][: len(int8)] == int8
     assert rows["digits/relay/cpu/int1"][0] == "degenerate"
     assert max(map(len, table.splitlines())) <= 120
+
+
+def test_speed_over_the_reference_is_told_where_it_was_measured(tmp_path):
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"], precisions=["int8"]))
+    assert "over" not in terminal(summary).splitlines()[0]
+    summary["reference"] = "onnxruntime"
+    for column, value in zip(
+        ("speedup_vs_reference", "reference_speedup_low", "reference_speedup_high"),
+        (2.5, 2.4, 2.7),
+        strict=True,
+    ):
+        summary[column] = value
+    assert "over onnxruntime" in terminal(summary).splitlines()[0]
+    assert "| 2.50 [2.40, 2.70] |" in re.sub(" +", " ", markdown(summary))

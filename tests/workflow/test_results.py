@@ -322,7 +322,12 @@ def test_the_report_shows_tables_and_plots_without_a_network(digits):
         assert f'"plot": "{plot}"' in report
     for name in ("summary.csv", "summary.parquet", "summary.md", "failures.csv", "sensitivity.csv"):
         assert f"results/tables/{name}" in report
-    for told in ('"Plots"', '"Tables"', "Median latency of one image", "One row for each of the 8"):
+    for told in (
+        '"Plots"',
+        '"Tables"',
+        "the median latency of one image",
+        "One row for each of the 8",
+    ):
         assert told in report
     opening = report.split("var workflow_desc = ")[1].split("</script>")[0]
     for told in ("digits", "Fastest", "Failed.", "relay/cpu/int4 in compile"):

@@ -1,9 +1,9 @@
-"""Benchmark: a module's latency, its float32 baseline's measured in the same process in turn."""
+"""Benchmark: a module's latency, which a process of its own takes when it is asked to."""
 
 from bitsweep.engines import running
 from bitsweep.engines.relay.executor import Executor
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
-    """Measure `module` in alternation with `baseline`, which may be None; write `samples`."""
-    running.benchmark(Executor, inputs, outputs, settings)
+    """Time `module` as `settings["channel"]` asks."""
+    running.serve(Executor, inputs, settings)
