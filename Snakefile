@@ -47,6 +47,7 @@ include: "rules/quantize.smk"
 include: "rules/compile.smk"
 include: "rules/export.smk"
 include: "rules/benchmark.smk"
+include: "rules/profile.smk"
 include: "rules/evaluate.smk"
 include: "rules/inspect.smk"
 include: "rules/aggregate.smk"
@@ -66,6 +67,7 @@ localrules:
     aggregate,
     plots,
     sensitivity_table,
+    profile_table,
     frontier_table,
     check,
     compare_table,
@@ -79,6 +81,7 @@ rule all:
         PLOTS,
         # Asked for, so that what a failed job or its user removed is made again.
         experiment_outcomes,
+        profiles,
         sensitivity_outcomes,
 
 

@@ -11,7 +11,12 @@ from pathlib import Path
 
 # What runs and records stages, and the config, whose values are parameters of the rules: neither
 # makes what a stage results in, and every stage would be stale by an edit of a message in it.
-_FRAME = {"bitsweep.script", "bitsweep.rule_stage", "bitsweep.config"}
+_FRAME = {
+    "bitsweep.script",
+    "bitsweep.rule_stage",
+    "bitsweep.profile.measuring",
+    "bitsweep.config",
+}
 
 # The rule `engine` sees to TVM, which is not this environment's in every engine.
 _TVM = {"tvm", "tvm_ffi"}

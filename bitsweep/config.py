@@ -35,7 +35,7 @@ BASELINE_BITS = 32
 
 # Names become parts of paths, which wildcards must take apart again.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_OUR_FOLDERS = ("tables", "plots", "logs")
+_OUR_FOLDERS = ("tables", "plots", "logs", "machine")
 
 
 def _is_name(name: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 CPUINFO = Path("/proc/cpuinfo")
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+CACHES = Path("/sys/devices/system/cpu")
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,18 @@ def _read(path: Path | str) -> str:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def last_level_bytes(caches: Path | str = CACHES) -> int:
+    """Return the bytes of all last-level caches of this machine, 0 where it does not tell."""
+    found: dict[tuple[int, str], int] = {}
+    for index in Path(caches).glob("cpu[0-9]*/cache/index[0-9]*"):
+        level, size = (_read(index / name).strip() for name in ("level", "size"))
+        if level.isdecimal() and size[:-1].isdecimal() and size[-1] in "KMG":
+            shared = _read(index / "shared_cpu_list").strip()
+            found[int(level), shared] = int(size[:-1]) << {"K": 10, "M": 20, "G": 30}[size[-1]]
+    last = max((level for level, _ in found), default=0)
+    return sum(size for (level, _), size in found.items() if level == last)
 
 
 def native_triple() -> str:

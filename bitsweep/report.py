@@ -17,7 +17,8 @@ def opening(summary: pd.DataFrame) -> str:
     """Return what became of each model of a summary (`tables.collect`) as reStructuredText.
 
     What a search found comes first, then which experiment is the fastest and which the smallest of
-    those that keep what the network answers, and what failed.
+    those that keep what the network answers, then which are slower than float32 and why, and what
+    failed.
     """
     parts = [f"**Warning:** {_plain(sentence)}." for sentence in warnings(summary)]
     for model, of_model in summary.groupby("model", sort=False):
@@ -38,7 +39,12 @@ def _told(of_model: pd.DataFrame) -> Iterator[str]:
     }
     for index in dict.fromkeys(best.values()):
         titles = " and ".join(what for what, place in best.items() if place == index)
-        yield f"**{titles.capitalize()}.** {_plain(_figures(keeping.loc[index]))}"
+        row = keeping.loc[index]
+        why = "" if pd.isna(row["explanation"]) else f" Why: {row['explanation']}."
+        yield f"**{titles.capitalize()}.** {_plain(_figures(row) + why)}"
+    slower = of_model[(of_model["speedup_vs_float32"] < 1).fillna(False)]
+    for _, row in slower[slower["precision"] != BASELINE].dropna(subset=["explanation"]).iterrows():
+        yield f"**Slower than float32.** {_plain(row['explanation'])}."
     failed = of_model[of_model["state"] == "failed"]
     if len(failed):
         names = ", ".join(f"{_short(row)} in {row['failed_stage']}" for _, row in failed.iterrows())

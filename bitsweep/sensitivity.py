@@ -8,7 +8,7 @@ import pandas as pd
 
 from bitsweep import outcome
 from bitsweep.outcome import KEYS, Experiment
-from bitsweep.tables import check, experiment_name, place
+from bitsweep.tables import reason
 
 STAGE = "sensitivity"
 
@@ -44,7 +44,7 @@ def collect(experiments: Iterable[Experiment], results: Path | str) -> pd.DataFr
         left = outcome.read(folder / f"{STAGE}.json")
         key = {name: getattr(experiment, name) for name in KEYS} | {"state": left.state}
         if left.state != "ok":
-            rows.append({**key, "failed_stage": left.failed_stage, "error": _told(left)})
+            rows.append({**key, "failed_stage": left.failed_stage, "error": reason(left)})
             continue
         outcome.verify([left], [folder / "layers.json"])
         layers = json.loads((folder / "layers.json").read_text(encoding="utf-8"))
@@ -56,16 +56,3 @@ def read(path: Path | str) -> pd.DataFrame:
     """Read the CSV file that `tables.write` made of such a table."""
     table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
     return table.astype(COLUMNS)
-
-
-def one_line(row: pd.Series) -> str:
-    """Return a row of what failed as one line, for terminals."""
-    error = "" if pd.isna(row["error"]) else f": {row['error']}"
-    return f"{experiment_name(row)} failed@{row['failed_stage']}{error}"
-
-
-def _told(left: outcome.Outcome) -> str | None:
-    if left.error is None:
-        return None
-    where = place(left.error.function, left.error.file, left.error.line)
-    return ": ".join(filter(None, (where, check(left.error.message))))

@@ -29,7 +29,8 @@ def markdown(summary: pd.DataFrame) -> str:
     for model, of_model in summary.groupby("model", sort=False):
         parts += [f"## {model}", _about(of_model)]
         for (engine, target), group in of_model.groupby(["engine", "target"], sort=False):
-            parts += [f"### {model}, {engine}, {target}", _table(group), *surroundings(group)]
+            parts += [f"### {model}, {engine}, {target}", _table(group), *_why(group)]
+            parts += surroundings(group)
     return "\n\n".join([*parts, _failures(summary), _measured(summary)]) + "\n"
 
 
@@ -172,6 +173,12 @@ def _over_reference(rows: pd.DataFrame) -> str:
     return f"over {known['reference'].iloc[0]}" if len(known) else ""
 
 
+def _why(group: pd.DataFrame) -> list[str]:
+    """Return what is told of where the time goes, as a list with its heading, if anything is."""
+    told = group["explanation"].dropna()
+    return ["Why, by the profile:", "\n".join(f"- {one}." for one in told)] if len(told) else []
+
+
 def _bits(row: pd.Series) -> str:
     """Return the bits of weights and activations; of mixed weights what they are on average."""
     weights, activations = row["weight_bits"], row["activation_bits"]
@@ -287,6 +294,8 @@ def _measured(summary: pd.DataFrame) -> str:
         "- Speed-up: the float32 module's median over the experiment's, both timed in turn, each "
         "in a process of its own with the others stopped; above 1 the experiment is the faster. "
         "Over another engine: the same beside that engine's float32.",
+        "- Why: layers are convolutions and dense layers, peaks this machine's, measured by loops "
+        "that do nothing else; each operator's time is in `layers.csv`.",
         "- No interval: too few blocks of runs to tell how far neighbours depend on each other "
         f"({MINIMUM} are needed). Disturbed: in more than {OF_ROUNDS:.0%} of its rounds other "
         f"processes and the hypervisor had more than {OF_CPU_TIME:.0%} of the CPU time, in the "

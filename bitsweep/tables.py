@@ -100,6 +100,7 @@ _COLUMNS: dict[str, str] = {
     "instructions": "Int64",
     **{f"{group}_instructions": "Int64" for group in GROUPS},
     "answer": "string",
+    "explanation": "string",
     "peak_rss_bytes": "Int64",
     **{f"{stage}_state": "string" for stage in STAGES},
     **{f"{stage}_seconds": "Float64" for stage in STAGES},
@@ -209,6 +210,20 @@ def share(row: pd.Series, name: str) -> str:
     """Return a share of the images in percent, with its 95% interval: `98.9% [97.6, 99.5]`."""
     low, high = (100 * row[f"{name}_{end}"] for end in ("low", "high"))
     return f"{row[name]:.1%} [{low:.1f}, {high:.1f}]"
+
+
+def failed_line(row: pd.Series) -> str:
+    """Return a row of what failed, of a table other than the summary, as one line for terminals."""
+    error = "" if pd.isna(row["error"]) else f": {row['error']}"
+    return f"{experiment_name(row)} failed@{row['failed_stage']}{error}"
+
+
+def reason(left: Outcome) -> str | None:
+    """Return where in TVM a stage failed, and the check's own message, None where it did not."""
+    if left.error is None:
+        return None
+    where = place(left.error.function, left.error.file, left.error.line)
+    return ": ".join(filter(None, (where, check(left.error.message))))
 
 
 def place(function: str | None, file: str | None, line: int | None) -> str:

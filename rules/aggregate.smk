@@ -1,6 +1,8 @@
 rule aggregate:
     input:
         experiment_outcomes,
+        profiles,
+        peaks=PEAKS,
     output:
         summary_csv=report(
             "results/tables/summary.csv",
@@ -37,6 +39,7 @@ rule aggregate:
         runtime=10,
     params:
         experiments=EXPERIMENTS,
+        profiled=PROFILED,
         bits=BITS,
         stages=STAGES_OF,
         code=code_of("aggregate"),

@@ -11,7 +11,7 @@ from bitsweep import code_digest, duplicates, fingerprint, foresight, limits
 from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
 from bitsweep.engines import targets
-from bitsweep.engines.declared import ENGINES
+from bitsweep.engines.declared import ENGINES, has_task
 from bitsweep.errors import UserError
 from bitsweep.outcome import DEPENDS_ON, Experiment
 from bitsweep.progress import Progress
@@ -42,12 +42,17 @@ SENSITIVITIES = [experiment.model_dump() for experiment in CONFIG.sensitivities]
 BITS = [CONFIG.bits(experiment) for experiment in CONFIG.experiments]
 STAGES_OF = [CONFIG.stages(experiment) for experiment in CONFIG.experiments]
 SEARCHES = [experiment.model_dump() for experiment in CONFIG.searches]
-
-TABLES = multiext("results/tables/summary", ".csv", ".parquet", ".md") + [
-    "results/tables/failures.csv"
+PROFILED = [
+    experiment
+    for experiment in EXPERIMENTS
+    if has_task(experiment["engine"], "profile")
 ]
+
+TABLES = multiext("results/tables/summary", ".csv", ".parquet", ".md") + expand(
+    "results/tables/{table}.csv", table=["failures", "layers"]
+)
 PLOT_NAMES = ["latency", "accuracy", "size", "dtypes", "outcomes"]
-PLOTS = expand("results/plots/{plot}.png", plot=PLOT_NAMES)
+PLOTS = expand("results/plots/{plot}.png", plot=[*PLOT_NAMES, "profile", "roofline"])
 if SENSITIVITIES:
     TABLES.append("results/tables/sensitivity.csv")
     PLOTS.append("results/plots/sensitivity.png")
@@ -62,6 +67,7 @@ ON_TARGET = "results/{model}/{engine}/{target}/"
 EXPERIMENT = "results/{model}/{engine}/{target}/{precision}/"
 FLOAT = EXPERIMENT.replace("{precision}", BASELINE)
 LOGS = "results/logs/"
+PEAKS = "results/machine/peaks.json"
 OUTCOMES = {
     stage: f"results/{''.join(f'{{{key}}}/' for key in keys)}{stage}.json"
     for stage, keys in DEPENDS_ON.items()
@@ -112,11 +118,16 @@ def signed(function):
     return function
 
 
-def code_of(rule):
-    """A digest of the code that makes what a rule leaves, which an edit of the code changes."""
+def code_of(rule, engine=None):
+    """A digest of the code that makes what a rule leaves, which an edit of the code changes.
+
+    Its tasks are those of the engine in the wildcards, where none is named.
+    """
     script = Path(workflow.basedir, "workflow_scripts", f"{rule}.py")
     return signed(
-        lambda wildcards: code_digest.of_stage(script, wildcards.get("engine"))
+        lambda wildcards: code_digest.of_stage(
+            script, engine or wildcards.get("engine")
+        )
     )
 
 
@@ -329,6 +340,15 @@ def experiment_outcomes(wildcards):
     return list(dict.fromkeys(paths))
 
 
+def profiles(wildcards):
+    """Every file that the table of operators is made from, but the machine's own."""
+    return [
+        (EXPERIMENT + name).format(**experiment)
+        for experiment in PROFILED
+        for name in ("profile.json", "operators.json")
+    ]
+
+
 def sensitivity_outcomes(wildcards):
     """Every file that the table of sensitivities is made from."""
     return [
@@ -393,6 +413,7 @@ def print_summary():
     if CONFIG.stand_in:
         return
     from bitsweep import sensitivity, tables
+    from bitsweep.profile import table as profiles
     from bitsweep.summary import terminal
 
     summary = Path("results/tables/summary.parquet")
@@ -405,14 +426,13 @@ def print_summary():
         print(f"\n{terminal(table)}\n", file=sys.stderr)
         for sentence in tables.warnings(table):
             print(f"Warning: {sentence}", file=sys.stderr)
-    for path, read, one_line in (
-        (summary, tables.read_summary, tables.one_line),
-        (
-            Path("results/tables/sensitivity.csv"),
-            sensitivity.read,
-            sensitivity.one_line,
-        ),
+    folder = Path("results/tables")
+    for name, read, one_line in (
+        ("summary.parquet", tables.read_summary, tables.one_line),
+        ("sensitivity.csv", sensitivity.read, tables.failed_line),
+        ("layers.csv", profiles.read, tables.failed_line),
     ):
+        path = folder / name
         table = read(path) if path.exists() else None
         if table is not None:
             for _, row in table[table["state"] == "failed"].iterrows():

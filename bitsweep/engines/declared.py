@@ -42,3 +42,8 @@ ENGINES: Mapping[str, Engine] = {
     for path in sorted(Path(__file__).parent.glob("*/engine.py"))
 }
 """Every engine there is, by its package's name."""
+
+
+def has_task(engine: str, task: str) -> bool:
+    """Whether an engine has a task that not every one has."""
+    return (Path(__file__).parent / engine / f"{task}.py").exists()

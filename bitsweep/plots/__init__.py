@@ -18,11 +18,23 @@ from bitsweep.plots import (
     frontier,
     latency,
     outcomes,
+    profile,
+    roofline,
     sensitivity,
     size,
 )
 
-__all__ = ["PLOTS", "allocation", "compare", "frontier", "save", "sensitivity", "write"]
+__all__ = [
+    "PLOTS",
+    "allocation",
+    "compare",
+    "frontier",
+    "profile",
+    "roofline",
+    "save",
+    "sensitivity",
+    "write",
+]
 
 PLOTS = {
     "latency": latency.draw,

@@ -201,10 +201,15 @@ def beside_titles(ax: Axes, first: str, second: str) -> None:
 def mark_missing(ax: Axes, slot: float, row: pd.Series, panel: Panel, stage: str) -> None:
     """Mark the slot of an experiment without the figures of `stage`, with what failed."""
     whose = f" ({row['engine']})" if len(panel.engines) > 1 else ""
+    cross(ax, slot, f"{why_missing(row, stage)}{whose}")
+
+
+def cross(ax: Axes, slot: float, why: str) -> None:
+    """Mark a slot as one without figures, and say why."""
     ax.text(
         0.012,
         slot,
-        f"✕  {why_missing(row, stage)}{whose}",
+        f"✕  {why}",
         transform=ax.get_yaxis_transform(),
         va="center",
         fontsize=7.5,

@@ -29,7 +29,7 @@ def coverage(mod: tvm.IRModule) -> dict:
         call = binding.value
         if not isinstance(call, tvm.ir.Call) or not isinstance(call.op, tvm.ir.Op):
             continue
-        count = _macs(call)
+        count = macs_of(call)
         macs += count
         if call.op.name in _LAYERS:
             weights += layer_weights(call)
@@ -44,6 +44,17 @@ def coverage(mod: tvm.IRModule) -> dict:
         "float_operators": dict(sorted(float_operators.items())),
         "mean_weight_bits": weight_bits / weights if weights else None,
     }
+
+
+def macs_of(call) -> int:
+    """Multiply-accumulates of a convolution of `op` or of a matrix product, 0 of another call."""
+    if not isinstance(call.op, tvm.ir.Op):
+        return 0
+    if call.op.name in _LAYERS:
+        return layer_macs(call)
+    if call.op.name == "relax.matmul":
+        return int(np.prod(op.shape_of(call))) * op.shape_of(call.args[0])[-1]
+    return 0
 
 
 def layer_macs(call) -> int:
@@ -80,14 +91,6 @@ def layer_bytes(mod: tvm.IRModule) -> dict[str, int]:
         size = sum(array.nbytes for array in constants if array is not None)
         sizes[name] = sizes.get(name, 0) + size
     return sizes
-
-
-def _macs(call) -> int:
-    if call.op.name in _LAYERS:
-        return layer_macs(call)
-    if call.op.name == "relax.matmul":
-        return int(np.prod(op.shape_of(call))) * op.shape_of(call.args[0])[-1]
-    return 0
 
 
 def _is_float(var) -> bool:

@@ -1,5 +1,6 @@
 """A small network, and the tasks of an engine on it, for the tests of the engines."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -146,6 +147,19 @@ class Tasks:
             log=folder / "log",
             reference=reference,
         ).failure
+
+    def profile(self, folder):
+        """Return the profile of the module."""
+        failure = self.run(
+            "profile",
+            folder,
+            inputs={"module": "module.so", "ir": "quantized.ir", "imported": "imported.ir"},
+            outputs={"operators": "operators.json"},
+            input_shape=SHAPE,
+            seed=0,
+        ).failure
+        assert failure is None, (folder / "log").read_text()
+        return json.loads((folder / "operators.json").read_text())
 
     def answers(self, folder):
         """Run the module: what it answers to the images of the reference."""

@@ -13,10 +13,10 @@ from bitsweep import code_digest
 from bitsweep.engines.declared import ENGINES
 
 ROOT = Path(__file__).parents[2]
-RULES = re.findall(r'code_of\("(\w+)"\)', "".join(p.read_text() for p in ROOT.glob("rules/*.smk")))
+RULES = re.findall(r'code_of\("(\w+)"', "".join(p.read_text() for p in ROOT.glob("rules/*.smk")))
 SEARCHED = ["costs", "frontier", "search"]
 COMPILED = ["import", "calibrate", "quantize", "compile", "sensitivity", "time_layers", *SEARCHED]
-DRAWN = ["plots", "sensitivity_table", "compare_table", "frontier_table"]
+DRAWN = ["plots", "profile_table", "sensitivity_table", "compare_table", "frontier_table"]
 CODE = "_EDITED = 1\n"
 
 
@@ -100,7 +100,23 @@ def test_every_rule_that_leaves_results_has_one():
         ("plots/latency", {*DRAWN}),
         ("answer/plans", {"frontier_table"}),
         ("summary", {"aggregate"}),
-        *((name, set()) for name in ("config", "progress", "script", "storage", "rule_stage")),
+        ("explanation/rules", {"aggregate"}),
+        ("engines/relay/layers", {"profile relay"}),
+        ("engines/relax/operator_clock", {"profile relax"}),
+        ("profile/clock", {"profile relay", "profile relax"}),
+        ("engines/relax/loops", {"peaks relax"}),
+        ("profile/peaks", {"aggregate", "profile_table"}),
+        *(
+            (name, set())
+            for name in (
+                "config",
+                "progress",
+                "script",
+                "storage",
+                "rule_stage",
+                "profile/measuring",
+            )
+        ),
         ("engines/install", set()),
     ],
 )

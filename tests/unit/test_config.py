@@ -427,6 +427,10 @@ MISTAKES = {
         lambda raw: raw["models"].update(tables={"factory": "resnet18"}),
         ["models.tables", "are folders of the results"],
     ),
+    "name of the folder of the machine": (
+        lambda raw: raw["models"].update(machine={"factory": "resnet18"}),
+        ["models.machine", "are folders of the results"],
+    ),
     "shell in a target": (
         lambda raw: raw["targets"]["cpu"].update(cpu="x; rm -r ."),
         ["targets.cpu.cpu = 'x; rm -r .'"],

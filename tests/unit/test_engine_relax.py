@@ -66,6 +66,17 @@ def test_a_module_answers_as_pytorch_does(folder, precision, near, integer):
         assert {name.rsplit(".", 1)[-1] for name in archive.getnames()} == {"o"}
     assert "target triple" in (folder / "module.ll").read_text()
     assert "ret" in (folder / "module.s").read_text()
+    of_layers = {
+        operator["layer"]: (operator["kind"], operator["macs"], operator["arithmetic"])
+        for operator in RELAX.profile(folder)["operators"]
+        if operator["macs"]
+    }
+    arithmetic = "integer" if integer else "float"
+    assert of_layers == {
+        "stem.0": ("convolution", 3 * 8 * 64 * 9, arithmetic),
+        "body": ("convolution", 8 * 8 * 64 * 9, arithmetic),
+        "head": ("dense", 8 * 5, arithmetic),
+    }
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,14 @@ def test_a_module_answers_as_pytorch_does(folder, precision):
     assert RELAY.link(folder).failure is None
     assert RELAY.difference(folder) <= (1e-5 if precision is None else 0.1)
     assert ("int8" in (folder / "quantized.txt").read_text()) == (precision is not None)
+    operators = RELAY.profile(folder)["operators"]
+    layers = [(o["layer"], o["kind"], o["macs"], o["arithmetic"]) for o in operators if o["macs"]]
+    assert layers == [
+        ("stem.0", "convolution", 3 * 8 * 64 * 9, "float"),
+        ("body", "convolution", 8 * 8 * 64 * 9, "integer" if precision else "float"),
+        (None, "dense", 8 * 5, "float"),
+    ]
+    assert ("conversion" in {o["kind"] for o in operators}) == (precision is not None)
 
 
 @pytest.mark.parametrize(("floats", "llvm"), [("bfloat16", "i16"), ("float16", "half")])
@@ -131,6 +139,60 @@ print(list(named.attrs["convolutions"]))
 def test_a_weight_used_again_has_a_number_and_one_of_two_that_are_alike_no_name():
     told = _in_tvm(NAMES)
     assert told == "['one', '', 'one#2', '']"
+
+
+BRANCHES = """
+import json
+import sys
+import numpy as np
+import tvm
+from tvm import relay
+from bitsweep.engines.relay.layers import assigned, layers
+from bitsweep.engines.relay.operator_clock import _nodes
+
+def conv(data, value, outputs, inputs, size):
+    weight = relay.const(np.full((outputs, inputs, size, size), value, "float32"))
+    return relay.nn.conv2d(
+        data, weight, padding=(size // 2,) * 2, channels=outputs, kernel_size=(size, size)
+    )
+
+image = relay.var("input", shape=(1, 8, 8, 8))
+stem = relay.nn.relu(conv(image, 1, 8, 8, 3))
+body = conv(relay.nn.relu(conv(stem, 2, 8, 8, 3)), 3, 16, 8, 1)
+shortcut = conv(stem, 4, 16, 8, 1)
+sides = (body, shortcut) if sys.argv[1] == "body first" else (shortcut, body)
+last = conv(relay.nn.relu(relay.add(*sides)), 5, 8, 16, 1)
+module = tvm.IRModule.from_expr(relay.Function([image], last))
+order = [1, 2, 3, 4, 5] if sys.argv[1] == "body first" else [1, 4, 2, 3, 5]
+module = module.with_attr("convolutions", [f"layer {value}" for value in order])
+with tvm.transform.PassContext(opt_level=3):
+    library = relay.build(module, target="llvm")
+graph = json.loads(library.get_graph_json())
+nodes = _nodes(graph)
+computing = ["conv2d" in node.name for node in nodes]
+params = library.get_params()
+read = []
+for node in graph["nodes"]:
+    if "conv2d" in node["name"]:
+        values = [
+            params[graph["nodes"][source]["name"]].numpy()
+            for source, *_ in node["inputs"]
+            if graph["nodes"][source]["name"] in params
+        ]
+        read.append(f"layer {int(values[0].flat[0])}")
+found = [layer and layer.name for layer in assigned(nodes, computing, layers(module, module))]
+without = assigned(nodes, computing, layers(tvm.IRModule.from_expr(body), module))
+print(json.dumps([read, [name for name in found if name], without.count(None) == len(nodes)]))
+"""
+
+
+@pytest.mark.parametrize("order", ["body first", "shortcut first"])
+def test_branches_of_one_size_are_told_apart(order):
+    """What TVM compiled runs in another order; each layer's weight, all of one number, tells it."""
+    read, found, none_of_another = json.loads(_in_tvm(BRANCHES, order))
+    assert sorted(read) == [f"layer {value}" for value in (1, 2, 3, 4, 5)]
+    assert found == read
+    assert none_of_another
 
 
 def test_a_module_is_timed_in_lockstep(folder):

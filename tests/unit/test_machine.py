@@ -234,3 +234,17 @@ def test_native_triple(monkeypatch):
     monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
     assert machine.native_triple() == "aarch64-linux-gnu"
     assert llvm_cpu([]) == "generic"
+
+
+def test_last_level_caches_are_counted_once_each(tmp_path):
+    """Two of 32 MiB, each shared by two CPUs, beside smaller ones of each CPU."""
+    for cpu in range(4):
+        for index, (level, size, shared) in enumerate(
+            [(1, "32K", f"{cpu}"), (2, "1024K", f"{cpu}"), (3, "32M", "0-1" if cpu < 2 else "2-3")]
+        ):
+            folder = tmp_path / f"cpu{cpu}" / "cache" / f"index{index}"
+            folder.mkdir(parents=True)
+            for name, told in (("level", level), ("size", size), ("shared_cpu_list", shared)):
+                (folder / name).write_text(f"{told}\n")
+    assert machine.last_level_bytes(tmp_path) == 2 * 32 * 2**20
+    assert machine.last_level_bytes(tmp_path / "nowhere") == 0

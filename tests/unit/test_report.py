@@ -66,3 +66,18 @@ def test_a_latency_that_was_disturbed_is_said_to_be(summary):
     summary["disturbed"] = True
     assert re.search(r"ms, taken while others used the CPUs, .*MB", read(summary)["digits"][0])
     assert "Warning: latencies of digits" in publish_doctree(opening(summary)).astext()
+
+
+def test_what_is_known_of_why_is_told_of_the_fastest_and_of_what_is_slower(summary):
+    summary["explanation"] = [f"because {number}" for number in range(len(summary))]
+    summary.loc[summary["precision"] == "int8", "accuracy_difference_p"] = 0.2
+    ours = summary[summary["model"] == "digits"].set_index("precision")
+    told = read(summary)["digits"]
+    assert told[0].startswith("Fastest") and told[0].endswith(
+        f"Why: {ours.loc['float32', 'explanation']}."
+    )
+    slower = [line for line in told if line.startswith("Slower than float32.")]
+    assert slower == [
+        f"Slower than float32. {ours.loc[precision, 'explanation']}."
+        for precision in ("int8", "int1")
+    ]

@@ -78,7 +78,7 @@ def test_what_failed_has_a_row_that_says_so(collected):
     assert failed.loc["digits", "error"] == "relay.quantize.quantize: stopped after 1800 s"
     assert failed.loc["mine", "failed_stage"] == "import"
     assert failed.loc["mine", "error"] is pd.NA
-    told = [sensitivity.one_line(row) for _, row in failed.reset_index().iterrows()]
+    told = [tables.failed_line(row) for _, row in failed.reset_index().iterrows()]
     assert told == [
         "digits/relax/cpu/w1a8 failed@sensitivity: relay.quantize.quantize: stopped after 1800 s",
         "mine/relax/cpu/w2a8 failed@import",

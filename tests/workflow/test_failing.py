@@ -90,9 +90,10 @@ def test_a_damaged_artifact_stops_the_stage_that_reads_it(digits):
     ]
     assert not digits.path(outcome).exists()
     objects.unlink()
-    following = ("compile", "export", *LAST)
+    following = ("compile", "export", *LAST, "profile")
     assert digits.stale(config=DIGITS) == {
         *(f"{stage} digits/relay/cpu/int8" for stage in following),
         *("aggregate tables", "plots plots"),
+        *("profile_table tables", "profile_table plots"),
         *("sensitivity_table tables", "sensitivity_table plots"),
     }

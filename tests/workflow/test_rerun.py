@@ -11,8 +11,9 @@ PRECISIONS = {
     "relay": ("float32", "int8", "int4", "int2", "int1"),
     "relax": ("float32", "int8", "int4"),
 }
-STAGES_OF_AN_EXPERIMENT = STAGES[STAGES.index("quantize") :]
-AT_THE_END = {"aggregate tables", "plots plots"}
+STAGES_OF_AN_EXPERIMENT = (*STAGES[STAGES.index("quantize") :], "profile")
+PROFILE_AT_THE_END = {"profile_table tables", "profile_table plots"}
+AT_THE_END = {"aggregate tables", "plots plots"} | PROFILE_AT_THE_END
 SENSITIVITY_AT_THE_END = {"sensitivity_table tables", "sensitivity_table plots"}
 INT8 = "results/digits/relay/cpu/int8"
 
@@ -148,7 +149,7 @@ def test_a_part_runs_again_on_demand(finished, options, expected):
     ("deleted", "again"),
     [
         ("quantize.json", STAGES_OF_AN_EXPERIMENT),
-        ("export.json", ("export", "benchmark", "evaluate", "inspect")),
+        ("export.json", ("export", "benchmark", "evaluate", "inspect", "profile")),
         ("latency.json", ("benchmark",)),
     ],
 )
@@ -188,7 +189,7 @@ def of_engine(engine):
             "edited = 1",
             experiments(stages=["evaluate"]) | AT_THE_END | sensitivities(),
         ),
-        ("plots/size", "edited = 1", {"plots plots"} | SENSITIVITY_AT_THE_END),
+        ("plots/size", "edited = 1", {"plots plots"} | PROFILE_AT_THE_END | SENSITIVITY_AT_THE_END),
         (
             "digits",
             "edited = 1",
@@ -225,7 +226,8 @@ def test_a_raised_limit_runs_again_what_ran_into_it(digits):
     assert digits.outcome("digits/relay/cpu/int8/quantize").error.limit == 1
     assert stale(seconds=1) == set()
     assert stale(seconds=1, memory_mb=9999) == set()
-    again = experiments(["digits"], ["int8"], engines=["relay"])
+    stages = STAGES[STAGES.index("quantize") :]  # what is asked for
+    again = experiments(["digits"], ["int8"], stages, engines=["relay"])
     assert stale(seconds=2) == again
     digits.done(*last, config=DIGITS)
     assert digits.outcome("digits/relay/cpu/int8/quantize").state == "ok"

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from bitsweep import machine, outcome, sensitivity, tables
+from bitsweep.profile import table as profiles
+from bitsweep.profile.operators import LAYERS
 from tests.workflow.checkout import CORES, DIGITS
 
 MODELS = ("digits", "wide")
@@ -25,12 +27,13 @@ EXPERIMENT_FILES = {
     "benchmark": ("samples.csv", "latency.json"),
     "evaluate": ("outputs.npz", "quality.json"),
     "inspect": ("code.json",),
+    "profile": ("operators.json",),
 }
 TRACE = ("torchscript.pt", "exported.pt2", "model.json")
 TRACE += ("calibration.npz", "selection.npz", "reference.npz")
 TRAINED = ("weights.pt", "training.json", "training.csv")
 IMPORT = ("imported.ir", "imported.params", "imported.txt")
-PLOTS = ("latency", "accuracy", "size", "dtypes", "outcomes", "sensitivity")
+PLOTS = ("latency", "accuracy", "size", "dtypes", "outcomes", "sensitivity", "profile", "roofline")
 # Where the journey ends, and with what.
 BROKEN = {
     ("relay", "int4"): (
@@ -196,6 +199,38 @@ def test_the_sensitivity_of_every_layer_is_told(finished):
     assert table.set_index("model").loc["digits", "top1_accuracy"].between(0.5, 1).all()
 
 
+def test_every_operator_is_told_with_its_layer_beside_the_machines_peaks(finished, summary):
+    layers = profiles.read(finished.path("results/tables/layers.csv"))
+    of_experiments = layers.groupby(["model", "engine", "precision"], sort=False)
+    assert list(of_experiments.groups) == list(summary.index)
+    for key, operators in of_experiments:
+        if key[1:] in BROKEN:
+            assert operators["failed_stage"].tolist() == [BROKEN[key[1:]][0]]
+            continue
+        assert operators["share"].sum() == pytest.approx(1)
+        computing = operators[operators["kind"].isin(LAYERS)]
+        assert computing["macs"].notna().all()
+        assert computing["peak_gigaproducts_per_second"].notna().any()
+        quantized = (computing["arithmetic"] != "float").any()
+        assert quantized == (key[2] != "float32")
+        assert ("conversion" in set(operators["kind"])) == quantized
+    # Relax's names are its own passes', Relay's are found by shapes.
+    named = layers.dropna(subset=["layer"]).set_index(["engine", "precision"])
+    for model, of_model in named.groupby("model"):
+        macs = {
+            key: dict(zip(of_key["layer"], of_key["macs"], strict=True))
+            for key, of_key in of_model.groupby(level=[0, 1])
+        }
+        for (_, precision), known in macs.items():
+            expected = macs["relax", "float32"]
+            assert {name: expected[name] for name in known} == known, (model, precision)
+            assert len(known) >= len(expected) - 1  # Relay's dense layer has no name
+    markdown = finished.path("results/tables/summary.md").read_text()
+    for _, row in summary[summary["state"] == "ok"].iterrows():
+        assert f"- {row['explanation']}." in markdown
+    assert summary.loc["digits", "relay", "int8"]["explanation"].count("float32") >= 1
+
+
 def test_every_sample_is_kept(finished):
     for model in MODELS:
         for engine, precision in EXPERIMENTS:
@@ -216,9 +251,9 @@ def test_every_sample_is_kept(finished):
 def test_the_benchmark_has_the_machine_to_itself(finished, summary):
     assert summary["threads"].dropna().between(1, min(CORES, machine.cores_allowed())).all()
     jobs = intervals(finished)
-    benchmarks = [log for log in jobs if log.endswith("/benchmark.log")]
-    assert len(benchmarks) == len(MODELS) * len(EXPERIMENTS)
-    for alone in benchmarks:
+    timing = [log for log in jobs if log.endswith(("/benchmark.log", "/profile.log", "peaks.log"))]
+    assert len(timing) == 2 * len(MODELS) * len(EXPERIMENTS) + 1
+    for alone in timing:
         start, end = jobs.pop(alone)
         assert not [log for log, (s, e) in jobs.items() if s < end and start < e]
 
@@ -320,7 +355,8 @@ def test_the_report_shows_tables_and_plots_without_a_network(digits):
     for plot in PLOTS:
         assert f"results/plots/{plot}.png" in report
         assert f'"plot": "{plot}"' in report
-    for name in ("summary.csv", "summary.parquet", "summary.md", "failures.csv", "sensitivity.csv"):
+    tables_ = ("summary", "failures", "layers", "sensitivity")
+    for name in (*(f"{table}.csv" for table in tables_), "summary.parquet", "summary.md"):
         assert f"results/tables/{name}" in report
     for told in (
         '"Plots"',

@@ -101,7 +101,7 @@ def test_the_tables_are_those_of_a_local_run(swept, finished):
     on_slurm, locally = summary(swept), summary(finished)
     differing = (
         r"^latency_|^speedup_|_seconds$|^peak_rss_bytes$|^threads$|^node$|^partition$|^cpu_mhz$"
-        r"|^disturbed$|^stopped_by_budget$|^load_before$|^(?:steal|others)_percent$"
+        r"|^explanation$|^disturbed$|^stopped_by_budget$|^load_before$|^(?:steal|others)_percent$"
         r"|^(?:ir|params|llvm_ir|objects)_bytes$"  # varies with where in memory TVM has objects
     )
     kept = on_slurm.columns[~on_slurm.columns.str.contains(differing)]
@@ -139,7 +139,12 @@ def test_an_experiment_is_two_jobs_which_succeed_whatever_tvm_refuses(swept):
                 for e in ENGINES
             },
             "rule_experiment_compile_evaluate_export_quantize": len(experiments),
-            **{f"rule_benchmark_wildcards_{m}_{e}_cpu_{p}": 1 for m, e, p in experiments},
+            **{
+                f"rule_{rule}_wildcards_{m}_{e}_cpu_{p}": 1
+                for rule in ("benchmark", "profile")
+                for m, e, p in experiments
+            },
+            "rule_peaks": 1,
             "rule_inspections_inspect": len(MODELS) * len(ENGINES),
         }
     )

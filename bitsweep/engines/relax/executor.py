@@ -1,5 +1,7 @@
 """A compiled module, loaded and ready to run."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tvm
 from tvm import relax
@@ -42,3 +44,14 @@ class Executor:
             self._machine.save_function(MAIN, _SAVED, self._image, include_return=False)
             evaluator = self._machine.time_evaluator(_SAVED, self.device, number=1, repeat=runs)
             return [1e3 * seconds for seconds in evaluator().results]
+
+    def run_with(self, instrument: Callable, runs: int = 1) -> tvm.runtime.Tensor:
+        """Run on the input last set with an instrument of TVM's virtual machine."""
+        with asking_tvm("relax.VirtualMachine"):
+            self._machine.set_instrument(instrument)
+            try:
+                for _ in range(runs):
+                    answer = self._machine[MAIN](self._image)
+                return answer
+            finally:
+                self._machine.set_instrument(None)

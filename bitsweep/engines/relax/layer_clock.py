@@ -8,8 +8,6 @@ import numpy as np
 import tvm
 from tvm.runtime.vm import VMInstrumentReturnKind
 
-from bitsweep.engines.refusal import asking_tvm
-from bitsweep.engines.relax import MAIN
 from bitsweep.engines.relax.executor import Executor
 
 
@@ -45,7 +43,7 @@ class LayerClock(Executor):
             taken[layer] = (perf_counter_ns() - start) / 1e6
             return VMInstrumentReturnKind.SKIP_RUN
 
-        self._run_with(clock)
+        self.run_with(clock)
         return taken
 
     def _layers_by_call(self, weights: Mapping[str, np.ndarray]) -> dict[int, str]:
@@ -65,13 +63,5 @@ class LayerClock(Executor):
                             layers[call] = names.pop(0)  # of equal weights, in order
             return VMInstrumentReturnKind.NO_OP
 
-        self._run_with(look)
+        self.run_with(look)
         return layers
-
-    def _run_with(self, instrument) -> tvm.runtime.Tensor:
-        with asking_tvm("relax.VirtualMachine"):
-            self._machine.set_instrument(instrument)
-            try:
-                return self._machine[MAIN](self._image)
-            finally:
-                self._machine.set_instrument(None)

@@ -24,7 +24,7 @@ def coverage(module: tvm.IRModule) -> dict:
         if any("float" in dtype for dtype in _dtypes(node.args)):
             floats[name] += 1
             integer = False
-        macs = _macs(node, name)
+        macs = macs_of(node)
         counts["macs"] += macs
         counts["integer_macs"] += macs * integer
 
@@ -41,7 +41,9 @@ def _dtypes(args) -> list[str]:
     return [t.dtype for t in types if isinstance(t, relay.TensorType)]
 
 
-def _macs(call, name: str) -> int:
+def macs_of(call: relay.Call) -> int:
+    """Multiplications with accumulation of a typed call of an operator."""
+    name = call.op.name
     if not hasattr(call.checked_type, "shape"):
         return 0
     elements = math.prod(int(size) for size in call.checked_type.shape)

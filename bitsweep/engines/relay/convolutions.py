@@ -39,11 +39,27 @@ def named(
     return module.with_attr(_NAMES, names)
 
 
+def names_of(imported: tvm.IRModule, module: tvm.IRModule) -> list[str]:
+    """Return the names of the convolutions of `module`, in its order, "" for one without.
+
+    `relay.quantize` drops those of `imported`, which it made `module` of: they still hold where
+    convolutions of the same shapes come in the same order.
+    """
+    before, after = _convolutions(imported), _convolutions(module)
+    if [_weight_shape(call) for call in before] != [_weight_shape(call) for call in after]:
+        return [""] * len(after)
+    return _names(imported)
+
+
+def _names(module: tvm.IRModule) -> list[str]:
+    attributes = module.attrs or {}
+    known = [str(name) for name in attributes[_NAMES]] if _NAMES in attributes else []
+    return known + [""] * (len(_convolutions(module)) - len(known))
+
+
 def indices(module: tvm.IRModule, skipped: Sequence[int | str]) -> list[int]:
     """Return which convolutions are meant, by number or name; `NotQuantizable` for none."""
-    attributes = module.attrs or {}
-    names = [str(name) for name in attributes[_NAMES]] if _NAMES in attributes else []
-    names += [""] * (len(_convolutions(module)) - len(names))
+    names = _names(module)
     found = []
     for layer in skipped:
         index = names.index(layer) if layer and layer in names else layer

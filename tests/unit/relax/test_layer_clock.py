@@ -43,8 +43,8 @@ def test_a_layer_is_the_kernel_that_reads_its_weights(alike):
 class Answering(LayerClock):
     """One that keeps what the network answers to it."""
 
-    def _run_with(self, instrument):
-        self.answer = super()._run_with(instrument).numpy()[0]
+    def run_with(self, instrument):
+        self.answer = super().run_with(instrument).numpy()[0]
 
 
 def test_a_network_answers_the_same_while_its_layers_are_timed(alike):
