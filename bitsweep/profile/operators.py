@@ -21,7 +21,7 @@ Arithmetic = Literal["float", "integer", "bits"]
 # What a kernel's name tells, the first that it does; what is fused carries the names of its parts.
 _NAMED: tuple[tuple[Kind, re.Pattern], ...] = (
     ("convolution", re.compile(r"conv")),
-    ("dense", re.compile(r"dense|matmul|gemm")),
+    ("dense", re.compile(r"dense|matmul|gemm|attention")),
     ("pool", re.compile(r"pool")),
     ("conversion", re.compile(r"quantize|round")),
 )

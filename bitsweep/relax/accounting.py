@@ -10,6 +10,7 @@ from bitsweep.relax import graph, op
 from bitsweep.relax.transform.annotate import MOVES
 
 _LAYERS = ("bitsweep.conv2d", "bitsweep.qconv2d")
+_ATTENTIONS = ("bitsweep.attention", "bitsweep.qattention")
 _FLOAT_BITS = 32
 
 # Neither arithmetic nor, where the two ends of integers are, avoidable.
@@ -19,7 +20,7 @@ _NOT_COUNTED = {*MOVES, "relax.quantize", "relax.dequantize", "relax.concat", "r
 def coverage(mod: tvm.IRModule) -> dict:
     """Return `macs`, `integer_macs`, `float_operators` and `mean_weight_bits`.
 
-    Multiply-accumulates are those of convolutions and matrix products, padding included;
+    Multiply-accumulates are those of convolutions, attention and matrix products, padding included;
     `float_operators` says how many of each operator stay float. Bits are per weight of all layers,
     32 of a float layer; None where the module has no layer that `canonicalise` has made.
     """
@@ -52,6 +53,8 @@ def macs_of(call) -> int:
         return 0
     if call.op.name in _LAYERS:
         return layer_macs(call)
+    if call.op.name in _ATTENTIONS:
+        return op.attention_geometry(call).macs
     if call.op.name == "relax.matmul":
         return int(np.prod(op.shape_of(call))) * op.shape_of(call.args[0])[-1]
     return 0

@@ -1,11 +1,23 @@
 """The operators of `op` as TIR: convolutions by `kernels`, the others by tensor expressions."""
 
+import numpy as np
 import tvm
 from tvm import relax, te, tirx, topi
 from tvm.relax.transform.legalize_ops.common import register_legalize
 
 from bitsweep.relax import graph, op
-from bitsweep.relax.kernels import concat, conv2d_float, conv2d_integer, conv2d_planes, planes
+from bitsweep.relax.kernels import (
+    attention_float,
+    attention_integer,
+    concat,
+    conv2d_float,
+    conv2d_integer,
+    conv2d_planes,
+    exponential,
+    layer_norm,
+    planes,
+)
+from bitsweep.relax.kernels.packing import LANES
 from bitsweep.relax.kernels.requantization import Requantization
 from bitsweep.relax.kernels.thresholds import Thresholds
 from bitsweep.relax.transform.pack import packed
@@ -22,7 +34,7 @@ def _conv2d(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
         op.geometry(call),
         residual=len(call.args) > 3,
         clip=(call.attrs["clip_min"], call.attrs["clip_max"]),
-        target=tvm.target.Target.current(allow_none=False),
+        target=_target(),
     )
     return _call_kernel(builder, "conv2d", call, kernel)
 
@@ -36,7 +48,7 @@ def _qconv2d(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
         "weight_bits": attrs["weight_bits"],
         "input_zero_point": attrs["input_zero_point"],
         "output": _output(call, attrs),
-        "target": tvm.target.Target.current(allow_none=False),
+        "target": _target(),
     }
     if inputs:
         kernel = conv2d_planes.kernel(op.geometry(call), input_bits=inputs, **common)
@@ -69,6 +81,29 @@ def _planes(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
     return relax.call_tir(kernel, [data, relax.const(planes.shifts(bits))], call.ty)
 
 
+@register_legalize("bitsweep.attention")
+def _attention(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
+    kernel = attention_float.kernel(op.attention_geometry(call), _target())
+    scale = relax.const(np.array([call.attrs["scale"]], np.float32))
+    kernel = builder.add_func(kernel, "attention")
+    return relax.call_tir(kernel, [*call.args, scale], call.ty)
+
+
+@register_legalize("bitsweep.qattention")
+def _qattention(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
+    attrs = op.attributes(call)
+    kernel = attention_integer.kernel(op.attention_geometry(call), _target())
+    factors = np.array([attrs["score_scale"], attrs["value_scale"]], np.float32)
+    names = ("input_zero_point", "output_zero_point", "clip_min", "clip_max")
+    points = np.array([attrs[name] for name in names], np.int32)
+    kernel = builder.add_func(kernel, "qattention")
+    return relax.call_tir(kernel, [*call.args, relax.const(factors), relax.const(points)], call.ty)
+
+
+def _target() -> tvm.target.Target:
+    return tvm.target.Target.current(allow_none=False)
+
+
 def _concat(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
     """`concat` along the last axis by a kernel of ours; TVM's own for any other."""
     parts = call.args[0]
@@ -87,7 +122,44 @@ def _concat(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
 
 _TVM_CONCAT = tvm.ir.Op.get("relax.concat").get_attr("FLegalize")
 
-KERNELS = {"relax.concat": _concat}
+
+def _layer_norm(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
+    """Over a last axis of whole vectors by a kernel of ours; TVM's own for any other."""
+    shape, attrs = op.shape_of(call), call.attrs
+    if (
+        [int(axis) % len(shape) for axis in attrs.axes] != [len(shape) - 1]
+        or shape[-1] % LANES
+        or str(call.ty.dtype) != "float32"
+        or not (attrs.center and attrs.scale)
+    ):
+        return _TVM_LAYER_NORM(builder, call)
+    return _call_kernel(builder, "layer_norm", call, layer_norm.kernel(shape, attrs.epsilon))
+
+
+_TVM_LAYER_NORM = tvm.ir.Op.get("relax.nn.layer_norm").get_attr("FLegalize")
+
+
+def _of_each(name: str, function):
+    """A function of each element of a float32 tensor; TVM's own of any other type."""
+    tvms = tvm.ir.Op.get(f"relax.{name}").get_attr("FLegalize")
+
+    def legalize(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
+        if str(call.ty.dtype) != "float32":
+            return tvms(builder, call)
+        kernel = exponential.kernel(op.shape_of(call), function)
+        kernel = builder.add_func(kernel, name.split(".")[-1])
+        return relax.call_tir(kernel, [*call.args, relax.const(exponential.terms())], call.ty)
+
+    return legalize
+
+
+KERNELS = {
+    "relax.concat": _concat,
+    "relax.nn.gelu": _of_each("nn.gelu", exponential.gelu),
+    "relax.nn.layer_norm": _layer_norm,
+    "relax.nn.silu": _of_each("nn.silu", exponential.silu),
+    "relax.sigmoid": _of_each("sigmoid", exponential.sigmoid),
+}
 """What `LegalizeOps` is to do otherwise than TVM does."""
 
 

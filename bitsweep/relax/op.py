@@ -17,6 +17,7 @@ import tvm_ffi
 from tvm import relax
 
 from bitsweep.relax.errors import NotQuantizable
+from bitsweep.relax.kernels.attention import Attention
 from bitsweep.relax.kernels.geometry import Conv2D
 from bitsweep.relax.kernels.planes import planes_shape
 
@@ -83,6 +84,21 @@ def geometry(call: relax.Expr) -> Conv2D:
     )
 
 
+def attention_geometry(call: relax.Expr) -> Attention:
+    """The shape of an attention of `op`."""
+    _, _, rows, channels = shape_of(call.args[0])
+    attrs = attributes(call)
+    return Attention(
+        windows=rows // attrs["tokens"],
+        tokens=attrs["tokens"],
+        heads=attrs["heads"],
+        size=attrs["size"],
+        channels=channels,
+        offsets=tuple(attrs["offsets"]),
+        kinds=shape_of(call.args[1])[0] if len(call.args) > 1 else 0,
+    )
+
+
 def window(extent: int, size: int, stride: int, before: int, after: int, dilation: int = 1) -> int:
     """How many windows of `size` fit along an axis."""
     return (extent + before + after - dilation * (size - 1) - 1) // stride + 1
@@ -110,6 +126,16 @@ def _infer_qconv2d(call, _):
     if not planes:
         return made
     return _planes_type([int(extent) for extent in made.shape], planes)
+
+
+def _infer_attention(call, _):
+    """Self-attention, float32."""
+    return relax.TensorType(attention_geometry(call).output_shape, "float32")
+
+
+def _infer_qattention(call, _):
+    """Self-attention of uint8, requantized."""
+    return relax.TensorType(attention_geometry(call).output_shape, "uint8")
 
 
 def _infer_planes(call, _):
@@ -147,6 +173,8 @@ _register(
     _infer_qconv2d,
 )
 _register("bitsweep.planes", ("data",), _infer_planes)
+_register("bitsweep.attention", ("data", "bias", "kind"), _infer_attention)
+_register("bitsweep.qattention", ("data", "bias", "kind"), _infer_qattention)
 _register("bitsweep.qadd", ("a", "b"), _infer_first)
 _register("bitsweep.qmultiply", ("a", "b"), _infer_first)
 _register("bitsweep.qlookup", ("data", "table"), _infer_first)
@@ -177,6 +205,21 @@ def call(name: str, arguments: Sequence[relax.Expr], attrs: Mapping) -> relax.Ex
       `kernels.conv2d_planes.bias_of_counts`; with `by_thresholds`, the arguments are (data, weight,
       bias, thresholds[, residual]), of `kernels.thresholds`.
     - `planes(data)`: the planes of the lowest `bits` bits of uint8, as `kernels.planes` has them.
+    - `attention(data[, bias, kind])`: float32; of each of W windows and each head, softmax(scale ·
+      q·kᵀ + bias)·v. Data is (1, 1, W · `tokens`, C); of a token, head number h has its query, key
+      and value in the `size` channels from the three `offsets` + h · `size` on. Bias is (kinds,
+      `heads`, `tokens`, `tokens`), for a query and a key, and kind, int32 (W,), says which of them
+      a window takes. The result is (1, 1, W · `tokens`, `heads` · `size`). Further attribute
+      `scale`.
+    - `qattention(data[, bias, kind])`: the same of uint8 with `input_zero_point`, bias int32, in
+      float32 where it says so. In units of 2^-16 of a power of two, a score is
+      rint(Σ (q − zero point) · (k − 128) · `score_scale`), within ±2^28, + bias: what it lacks of
+      q · k is the same for all keys. What a score is less than the greatest of its query, n +
+      g / 2^15 whole and fractional (rounded down), makes its weight: with y(g) = 32767 + (g ·
+      (-22653 + (g · (7562 + (g · -1292 >> 15)) >> 15)) >> 15), it is (255 · y + half) >> (15 + n),
+      with n at most 15 and half 2^(14 + n). Then out = rint(Σ weight · (v − zero point) ·
+      (`value_scale` / Σ weight)) + `output_zero_point`, clipped to `clip_min`, `clip_max`; the
+      factors are float32, as are all products by them.
     - `qadd(a, b)`: (a − a_zero_point) · a_multiplier + (b − b_zero_point) · b_multiplier, shifted.
     - `qmultiply(a, b)`: (a − a_zero_point) · (b − b_zero_point) requantized; b is (N, 1, 1, C) or
       of a's shape.

@@ -26,6 +26,16 @@ def on_stack(elements: int, dtype: str) -> tvm.tirx.Buffer:
     return T.alloc_buffer((elements,), dtype, scope="global")
 
 
+def across(vector: tvm.ir.Expr, combine: Callable[[tvm.ir.Expr, tvm.ir.Expr], tvm.ir.Expr]):
+    """The lanes of a vector combined."""
+    lanes = LANES
+    while lanes > 1:
+        vector, lanes = T.Bind(vector), lanes // 2
+        halves = [T.Shuffle([vector], list(range(start, start + lanes))) for start in (0, lanes)]
+        vector = combine(*halves)
+    return T.Bind(vector)
+
+
 def padded(
     values: tvm.tirx.Buffer, groups: int, channels: int, fill: int
 ) -> tuple[tvm.tirx.Buffer, int]:

@@ -1,7 +1,7 @@
 """Annotate: decide which operators run in integers, and mark the tensors between them.
 
-A convolution that is not skipped runs in integers. Additions and products of two tensors, and
-average pools, do where what they read does; what only moves data, and functions of one tensor,
+A convolution that is not skipped runs in integers. Additions and products of two tensors, average
+pools and attention do where what they read does; what only moves data, and functions of one tensor,
 where also what reads them does. `bitsweep.fake_quantize` after a tensor says that it will be uint8,
 with how many bits; a convolution's `weight_bits` says that it runs in integers.
 """
@@ -159,6 +159,8 @@ class _Annotator:
             if name in ("relax.add", "relax.multiply") and len(reads) == 2 and _aligned(value):
                 return _Role("arithmetic", reads)
         if name == "relax.nn.avg_pool2d" and _is_plain_pool(value):
+            return _Role("arithmetic", reads)
+        if name == "bitsweep.attention":
             return _Role("arithmetic", reads)
         if name == "relax.concat":
             return _Role("concat", reads)

@@ -2,8 +2,9 @@
 
 Images become NHWC. Convolutions and dense layers (as 1×1 convolutions over rows) become
 `bitsweep.conv2d`, with bias, batch norm, residual addition and clipping folded in. A batch norm
-without a convolution before it is a depthwise 1×1 convolution. Means over the image are average
-pools. What a frontend leaves behind (tuples, unused values, reshaped constants) goes.
+without a convolution before it is a depthwise 1×1 convolution. Self-attention becomes
+`bitsweep.attention`. Means over the image are average pools. What a frontend leaves behind (tuples,
+unused values, what is computed of constants alone, moves there and back) goes.
 """
 
 import re
@@ -16,6 +17,10 @@ import tvm
 from tvm import relax
 
 from bitsweep.relax import elementwise, graph, op
+from bitsweep.relax.folding import folded
+from bitsweep.relax.moves import is_reshape
+from bitsweep.relax.transform import attention
+from bitsweep.relax.transform.simplify_moves import simplify_moves
 
 _NHWC = (0, 2, 3, 1)
 _NCHW = (0, 3, 1, 2)
@@ -71,6 +76,7 @@ def canonicalise(
     weights = {name: _Weight.of(*parameter) for name, parameter in parameters.items()}
     canonicaliser = _Canonicaliser(function, weights)
     canonical = tvm.ir.IRModule({"main": canonicaliser.run()}, attrs=mod.attrs)
+    canonical = simplify_moves(canonical)
     if canonicaliser.former_names:
         canonical = canonical.with_attr("former_names", canonicaliser.former_names)
     return canonical
@@ -123,9 +129,23 @@ class _Canonicaliser:
                 made = self.elementwise(value)
             elif handler := _HANDLERS.get(name):
                 made = handler(self, value)
+            if made is None:
+                made = self.folded(value)
             if made is not None:
                 return made
         return self.emit_plain(self.plain_expr(value))
+
+    def folded(self, call: relax.Expr) -> np.ndarray | None:
+        """The value of a call of constants."""
+        return folded(call, [self.constant(arg, arg) for arg in call.args])
+
+    def constant(self, expr: relax.Expr, default=None) -> np.ndarray | None:
+        """The value of an expression that is constant, else `default`."""
+        if isinstance(expr, relax.Var):
+            value = self.values.get(expr)
+            return value if isinstance(value, np.ndarray) else default
+        value = graph.array(expr)
+        return default if value is None else value
 
     def resolve(self, expr: relax.Expr):
         if isinstance(expr, relax.Var):
@@ -224,6 +244,8 @@ class _Canonicaliser:
 
     def matmul(self, call: relax.Expr) -> _Value | None:
         data, weight = (self.resolve(arg) for arg in call.args)
+        if isinstance(weight, _Value):
+            return self.attention(call)
         if (
             not isinstance(data, _Value)
             or not isinstance(weight, np.ndarray)
@@ -234,6 +256,20 @@ class _Canonicaliser:
         rows = self.to(data, "rows")
         dense = _conv(self.layer_name("dense", weight), rows, weight.T[:, None, None, :])
         return self.emit(dense, "rows", op.shape_of(call))
+
+    def attention(self, call: relax.Expr) -> _Value | None:
+        """The attention that ends in this product of two activations."""
+        found = attention.match(call, self.definitions, self.constant)
+        if found is None:
+            return None
+        arguments = [self.to(self.values[found.source], "rows")]
+        if found.bias is not None:
+            arguments += [relax.const(found.bias), relax.const(found.kind.astype(np.int32))]
+        made = self.builder.emit(op.call("attention", arguments, found.attrs))
+        tokens, heads, size = (found.attrs[key] for key in ("tokens", "heads", "size"))
+        made = self.builder.emit(relax.op.reshape(made, (-1, tokens, heads, size)))
+        made = self.builder.emit(relax.op.permute_dims(made, (0, 2, 1, 3)))
+        return self.emit_plain(relax.op.reshape(made, op.shape_of(call)))
 
     def batch_norm(self, call: relax.Expr) -> list | None:
         source = call.args[0]
@@ -468,6 +504,10 @@ class _Canonicaliser:
         axes = call.attrs.axes
         return value.transpose(None if axes is None else [int(axis) for axis in axes])
 
+    def pad(self, call: relax.Expr):
+        """What is padded by nothing."""
+        return self.resolve(call.args[0]) if is_reshape(call) else None
+
     def broadcast_to(self, call: relax.Expr):
         value = self.resolve(call.args[0])
         if isinstance(value, np.ndarray):
@@ -488,6 +528,7 @@ _HANDLERS = {
     "relax.reshape": _Canonicaliser.reshape,
     "relax.permute_dims": _Canonicaliser.permute_dims,
     "relax.broadcast_to": _Canonicaliser.broadcast_to,
+    "relax.nn.pad": _Canonicaliser.pad,
 }
 
 

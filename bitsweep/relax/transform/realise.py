@@ -15,6 +15,13 @@ from bitsweep.relax.errors import NotQuantizable
 from bitsweep.relax.requantization import half_and_fraction, multiplier_and_shift
 from bitsweep.relax.transform.annotate import MOVES
 
+_ARITHMETIC = (
+    "relax.add",
+    "relax.multiply",
+    "relax.nn.avg_pool2d",
+    "relax.concat",
+    "bitsweep.attention",
+)
 _INT32_MAX = 2**31 - 1
 _MOST_BIAS = 2.0**30
 _TINY = 1e-30
@@ -159,10 +166,7 @@ class _Realiser:
         reads = graph.variables(value)
         if not reads or not all(self.has_integers(var) for var in reads):
             return False
-        return (
-            name in ("relax.add", "relax.multiply", "relax.nn.avg_pool2d", "relax.concat")
-            or self.function_of(value) is not None
-        )
+        return name in _ARITHMETIC or self.function_of(value) is not None
 
     def has_integers(self, var: relax.Var) -> bool:
         return var in self.integers or self.function_of(self.definitions.get(var)) is not None
@@ -197,6 +201,8 @@ class _Realiser:
             return self.average(value, scale)
         if op.is_call(value, "relax.concat"):
             return self.joined(value, scale)
+        if op.is_call(value, "bitsweep.attention"):
+            return self.attended(value, scale)
         base = self.function_of(value)
         if base is not None:
             return self.looked_up(source, base, scale)
@@ -316,6 +322,26 @@ class _Realiser:
             **_output(scale, shift),
         }
         return _Quantized(self.builder.emit(op.call("qavg_pool2d", [data.expr], attrs)), scale)
+
+    def attended(self, call: relax.Expr, scale: _Scale) -> _Quantized:
+        data = self.integer(call.args[0])
+        attrs = op.attributes(call)
+        unit = 2**16 / np.log(2)  # of scores, which are logarithms of powers of two
+        attrs.update(
+            input_zero_point=data.scale.zero_point,
+            score_scale=float(data.scale.scale**2 * attrs.pop("scale") * unit),
+            value_scale=float(data.scale.scale / scale.scale),
+            output_zero_point=scale.zero_point,
+            clip_min=0,
+            clip_max=scale.highest,
+        )
+        bias = [graph.array(argument) for argument in call.args[1:]]
+        if bias:
+            reach = 2.0**28
+            steps = np.clip(np.rint(bias[0].astype(np.float64) * unit), -reach, reach)
+            bias[0] = steps.astype(np.int32)
+        arguments = [data.expr, *map(relax.const, bias)]
+        return _Quantized(self.builder.emit(op.call("qattention", arguments, attrs)), scale)
 
     def joined(self, call: relax.Expr, scale: _Scale) -> _Quantized:
         parts = [self.rescaled(self.integer(var), scale) for var in graph.variables(call)]

@@ -16,10 +16,12 @@ from bitsweep.relax import graph, op
 
 # Float operators whose last bits depend on who computes them, or on the order of a sum.
 INEXACT = {
+    "bitsweep.attention",
     "bitsweep.conv2d",
     "relax.matmul",
     "relax.nn.avg_pool2d",
     "relax.nn.gelu",
+    "relax.nn.layer_norm",
     "relax.nn.silu",
     "relax.nn.softmax",
     "relax.sigmoid",
@@ -215,6 +217,49 @@ def _scaled(total, attrs):
     return requantized(total, attrs["shift"], 1 << (attrs["shift"] - 1), *ends)
 
 
+def _of_heads(call, data):
+    """Queries, keys and values (windows, heads, tokens, size) of self-attention."""
+    attrs = op.attributes(call)
+    rows = data.reshape(-1, attrs["tokens"], data.shape[-1])
+    width = attrs["heads"] * attrs["size"]
+    shape = (*rows.shape[:2], attrs["heads"], attrs["size"])
+    parts = (rows[:, :, start : start + width] for start in attrs["offsets"])
+    return [part.reshape(shape).swapaxes(1, 2) for part in parts]
+
+
+def _from_heads(x):
+    """(windows, heads, tokens, size) as (1, 1, windows · tokens, heads · size)."""
+    windows, heads, tokens, size = x.shape
+    return x.swapaxes(1, 2).reshape(1, 1, windows * tokens, heads * size)
+
+
+def _attention(call, data, bias=None, kind=None):
+    query, key, value = (part.astype(np.float64) for part in _of_heads(call, data))
+    scores = query @ key.swapaxes(2, 3) * call.attrs["scale"]
+    if bias is not None:
+        scores += bias[kind]
+    return _from_heads(special.softmax(scores, axis=3) @ value).astype(np.float32)
+
+
+def _qattention(call, data, bias=None, kind=None):
+    attrs = op.attributes(call)
+    query, key, value = (part.astype(np.int64) for part in _of_heads(call, data))
+    products = (query - attrs["input_zero_point"]) @ (key - 128).swapaxes(2, 3)
+    real = products.astype(np.float32) * np.float32(attrs["score_scale"])
+    scores = np.clip(np.rint(real), -(2**28), 2**28).astype(np.int64)
+    if bias is not None:
+        scores += bias[kind]
+    less = scores.max(axis=3, keepdims=True) - scores
+    halvings, rest = np.minimum(less >> 16, 15), (less & 2**16 - 1) >> 1
+    power = 32767 + (rest * (-22653 + (rest * (7562 + (rest * -1292 >> 15)) >> 15)) >> 15)
+    weights = 255 * power + (1 << 14 + halvings) >> 15 + halvings
+    totals = weights.sum(axis=3, keepdims=True).astype(np.float32)
+    sums = weights @ (value - attrs["input_zero_point"])
+    real = sums.astype(np.float32) * (np.float32(attrs["value_scale"]) / totals)
+    whole = np.clip(np.rint(real), -(2**28), 2**28) + attrs["output_zero_point"]
+    return _from_heads(np.clip(whole, attrs["clip_min"], attrs["clip_max"]).astype(np.uint8))
+
+
 def _quantize(call, x, scale, zero_point):
     """Division in float32, halves to even, saturated."""
     assert call.attrs.out_dtype == "uint8"
@@ -274,6 +319,14 @@ def _softmax(call, x):
     return special.softmax(x.astype(np.float64), axis=int(call.attrs.axis)).astype(np.float32)
 
 
+def _layer_norm(call, x, gamma, beta):
+    assert [int(axis) for axis in call.attrs.axes] == [-1]
+    exact = x.astype(np.float64)
+    deviations = exact - exact.mean(axis=-1, keepdims=True)
+    variance = np.square(deviations).mean(axis=-1, keepdims=True)
+    return (deviations / np.sqrt(variance + call.attrs.epsilon) * gamma + beta).astype(np.float32)
+
+
 def _reshape(call, x, *_):
     return x.reshape(op.shape_of(call))
 
@@ -293,6 +346,8 @@ _OPERATORS = {
     "bitsweep.qmultiply": _qmultiply,
     "bitsweep.qlookup": _of(lambda x, table: table[x]),
     "bitsweep.qavg_pool2d": _qavg_pool2d,
+    "bitsweep.qattention": _qattention,
+    "bitsweep.attention": _attention,
     "bitsweep.conv2d": _conv2d,
     "relax.quantize": _quantize,
     "relax.dequantize": _dequantize,
@@ -317,6 +372,8 @@ _OPERATORS = {
     "relax.nn.silu": _float64(lambda x: x * special.expit(x)),
     "relax.nn.gelu": _float64(lambda x: x * special.ndtr(x)),
     "relax.nn.softmax": _softmax,
+    "relax.nn.layer_norm": _layer_norm,
+    "relax.take": lambda call, x, indices: np.take(x, indices, axis=int(call.attrs.axis)),
     "relax.sigmoid": _float64(special.expit),
     "relax.tanh": _float64(np.tanh),
     "relax.exp": _float64(np.exp),

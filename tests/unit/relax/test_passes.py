@@ -216,11 +216,117 @@ def test_a_global_mean_and_a_dense_layer():
     def after(emit, image):
         x = nhwc(emit, image)
         x = emit(relax.op.nn.avg_pool2d(x, [6, 6], [6, 6], layout="NHWC"))
-        x = emit(relax.op.reshape(emit(relax.op.reshape(x, (1, 4))), (1, 1, 1, 4)))
         x = emit(conv(x, weight[:, :, None, None], bias, name="dense_0"))
         return emit(relax.op.reshape(x, (1, 5)))
 
     require_equal(canonicalise(module(before)), module(after))
+
+
+def test_moves_that_change_no_order_are_one_reshape_or_nothing():
+    def before(emit, image):
+        x = emit(relax.op.nn.softmax(emit(relax.op.reshape(image, (4, 6, 6))), axis=-1))
+        there = emit(relax.op.permute_dims(emit(relax.op.reshape(x, (2, 2, 6, 6))), [1, 0, 2, 3]))
+        back = emit(relax.op.permute_dims(there, [1, 0, 2, 3]))
+        y = emit(relax.op.nn.softmax(emit(relax.op.reshape(back, (8, 18))), axis=0))
+        turned = emit(relax.op.reshape(emit(relax.op.permute_dims(y, [1, 0])), (12, 12)))
+        return emit(relax.op.nn.softmax(turned, axis=0))
+
+    def after(emit, image):
+        x = emit(relax.op.nn.softmax(emit(relax.op.reshape(image, (4, 6, 6))), axis=-1))
+        y = emit(relax.op.nn.softmax(emit(relax.op.reshape(x, (8, 18))), axis=0))
+        turned = emit(relax.op.reshape(emit(relax.op.permute_dims(y, [1, 0])), (12, 12)))
+        return emit(relax.op.nn.softmax(turned, axis=0))
+
+    require_equal(canonicalise(module(before)), module(after))
+
+
+def test_what_is_computed_of_constants_is_folded():
+    table = normal(5, 2)
+
+    def before(emit, image):
+        steps = emit(relax.op.arange(0, 6, 1, "int64"))
+        four, six = (relax.const(np.int64(number), "int64") for number in (4, 6))
+        rolled = emit(relax.op.mod(emit(relax.op.add(steps, four)), six))
+        x = emit(relax.op.take(image, rolled, axis=2))
+        near = emit(relax.op.not_equal(const(np.eye(6)), const(0.0)))
+        picked = emit(relax.op.take(const(table), const([1, 3, 0, 4, 2, 1], "int64"), axis=0))
+        column = emit(relax.op.strided_slice(picked, [1], [-1], [9], [1]))
+        zeros = emit(relax.op.full((6, 6), const(0.0), "float32"))
+        scattered = emit(relax.op.slice_scatter(zeros, column, 2, 3, 1, axis=1))
+        return emit(relax.op.add(x, emit(relax.op.where(near, const(-7.0), scattered))))
+
+    def after(emit, image):
+        x = emit(relax.op.take(image, const([4, 5, 0, 1, 2, 3], "int32"), axis=2))
+        mask = np.zeros((6, 6), np.float32)
+        mask[:, 2] = table[[1, 3, 0, 4, 2, 1], 1]
+        mask[np.eye(6) == 1] = -7
+        return emit(relax.op.add(x, const(mask)))
+
+    require_equal(canonicalise(module(before)), module(after))
+
+
+def attention_before(emit, x, scale, bias, *, guarded=False):
+    """Self-attention of (windows, tokens, 3 · heads · size) as frontends write it."""
+    windows, tokens, width = op.shape_of(x)
+    heads, size = 2, width // 6
+    parts = emit(relax.op.reshape(x, (windows, tokens, 3, heads, size)))
+    parts = emit(relax.op.permute_dims(parts, [2, 0, 3, 1, 4]))
+    q, k, v = (emit(relax.op.take(parts, const(i, "int64"), axis=0)) for i in range(3))
+    q = emit(relax.op.multiply(q, const(scale)))
+    k = emit(relax.op.permute_dims(k, [0, 1, 3, 2]))
+    flat = windows * heads
+    q = emit(relax.op.reshape(q, (flat, tokens, size)))
+    k = emit(relax.op.reshape(k, (flat, size, tokens)))
+    scores = emit(relax.op.reshape(emit(relax.op.matmul(q, k)), (windows, heads, tokens, tokens)))
+    scores = emit(relax.op.add(scores, const(bias)))
+    weights = emit(relax.op.nn.softmax(scores, axis=-1))
+    if guarded:
+        lowest = emit(relax.op.equal(scores, const(-np.inf)))
+        some = emit(relax.op.astype(emit(relax.op.logical_not(lowest)), "int8"))
+        some = emit(relax.op.max(some, axis=[-1], keepdims=True))
+        none = emit(relax.op.logical_not(emit(relax.op.astype(some, "bool"))))
+        zeros = emit(relax.op.full_like(weights, const(0.0)))
+        weights = emit(relax.op.where(none, zeros, weights))
+    weights = emit(relax.op.reshape(weights, (flat, tokens, tokens)))
+    mixed = emit(relax.op.matmul(weights, emit(relax.op.reshape(v, (flat, tokens, size)))))
+    mixed = emit(relax.op.reshape(mixed, (windows, heads, tokens, size)))
+    mixed = emit(relax.op.permute_dims(mixed, [0, 2, 1, 3]))
+    return emit(relax.op.reshape(mixed, (windows, tokens, heads * size)))
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_self_attention_is_one_operator(guarded):
+    bias = normal(3, 2, 5, 5)
+    bias[2] = bias[0]  # which two windows then share
+
+    def before(emit, image):
+        return attention_before(emit, image, 0.25, bias, guarded=guarded)
+
+    def after(emit, image):
+        kinds, kind = np.unique(bias.reshape(3, -1), axis=0, return_inverse=True)
+        attrs = {"tokens": 5, "heads": 2, "size": 16, "offsets": [0, 32, 64], "scale": 0.25}
+        biases = const(kinds.reshape(2, 2, 5, 5)), const(kind, "int32")
+        x = emit(relax.op.reshape(image, (1, 1, 15, 96)))
+        x = emit(op.call("attention", [x, *biases], attrs))
+        return emit(relax.op.reshape(x, (3, 5, 32)))
+
+    shape = (3, 5, 96)
+    require_equal(canonicalise(module(before, shape)), module(after, shape))
+
+
+@pytest.mark.parametrize("odd", ["infinite bias", "small heads"])
+def test_what_is_no_self_attention_of_whole_vectors_stays(odd):
+    bias = normal(3, 2, 5, 5)
+    if odd == "infinite bias":
+        bias[0, 0, 0, 0] = -np.inf
+    shape = (3, 5, 48) if odd == "small heads" else (3, 5, 96)
+
+    def body(emit, image):
+        return attention_before(emit, image, 0.25, bias)
+
+    canonical = canonicalise(module(body, shape))
+    names = [b.value.op.name for b in graph.bindings(canonical["main"])]
+    assert names.count("relax.matmul") == 2
 
 
 def test_a_channel_shuffle_moves_channels_of_nhwc():
