@@ -7,6 +7,7 @@ convolutions and dense layers.
 import pandas as pd
 
 from bitsweep.explanation.evidence import Evidence, layers_of, share
+from bitsweep.profile.operators import plain
 
 _PEAKS = {"float": "float FMA", "integer": "VNNI", "bits": "popcount"}
 # What the peak is measured by, and what else the same sums of products are made of.
@@ -94,8 +95,8 @@ def other_kinds(evidence: Evidence) -> str | None:
 
 def _most_of(of_kind: pd.DataFrame) -> str:
     """The kernel that most of the time goes to, in brackets, if it has a name."""
-    by_name = of_kind.assign(kernel=of_kind["operator"].str.rstrip("_0123456789"))
-    times = by_name.groupby("kernel")["milliseconds"].sum()
+    names = of_kind["operator"].dropna().map(plain)
+    times = of_kind["milliseconds"].groupby(names).sum()
     return f" ({times.idxmax()})" if len(times) else ""
 
 

@@ -37,6 +37,8 @@ _NAMED_LATER: tuple[tuple[Kind, re.Pattern], ...] = (
 )
 _HASH = re.compile(r"_[0-9a-f]{16}_")  # TVM's, for the end of a name that is too long
 
+_NUMBER = re.compile(r"_?\d+$")
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -61,13 +63,18 @@ def kind_of(name: str, read: Collection[str], written: str) -> Kind:
 
     A conversion writes a type that it does not read, or rounds.
     """
-    name = _HASH.sub("", name)
+    name = plain(name)
     for kind, pattern in _NAMED:
         if pattern.search(name):
             return kind
     if read and written not in read:
         return "conversion"
     return next((kind for kind, pattern in _NAMED_LATER if pattern.search(name)), "other")
+
+
+def plain(name: str) -> str:
+    """Return a kernel's name without what TVM adds to tell it from others."""
+    return _NUMBER.sub("", _HASH.sub("", name)).rstrip("_")
 
 
 def write(

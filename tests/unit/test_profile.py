@@ -11,7 +11,7 @@ from bitsweep.errors import UserError
 from bitsweep.outcome import Failure, Outcome
 from bitsweep.profile import table
 from bitsweep.profile.clock import LEAST_ROUNDS, MOST_ROUNDS, profile
-from bitsweep.profile.operators import Operator, kind_of
+from bitsweep.profile.operators import Operator, kind_of, plain
 from tests.unit import profiled, synthetic
 from tests.unit.figures import assert_texts_within
 
@@ -38,6 +38,18 @@ from tests.unit.figures import assert_texts_within
 )
 def test_the_kind_of_a_kernel(name, read, written, kind):
     assert kind_of(name, read, written) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("fused_cast_add_clip__b6621130d2d99ef1__1", "fused_cast_add_clip"),
+        ("fused_nn_max_pool2d", "fused_nn_max_pool2d"),
+        ("qconv2d_8bit12", "qconv2d_8bit"),
+    ],
+)
+def test_a_kernels_name_is_told_without_what_tvm_adds(name, told):
+    assert plain(name) == told
 
 
 class Clock:
