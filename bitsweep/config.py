@@ -170,10 +170,10 @@ class Benchmark(Section):
 
     reference: Literal[tuple(ENGINES)] | None = "onnxruntime"
     processes: Annotated[Count, Field(le=100)] = 3
-    inputs: Annotated[Count, Field(le=1000)] = 20
+    inputs: Annotated[Count, Field(le=1000)] = 10
     runs: Count = 30
     warmup: Annotated[int, Field(ge=0), NUMBER] = 3
-    budget_seconds: Annotated[float, Field(gt=0), NUMBER] = 15.0
+    budget_seconds: Annotated[float, Field(gt=0), NUMBER] = 9.0
     seed: Seed = 0
 
 
