@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import traceback
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from bitsweep.artifact import write_text
@@ -23,6 +24,14 @@ from bitsweep.engines.refusal import Refused, seconds_in_tvm
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _WITH_PYTORCH = {"frontend"}
+
+
+class _WithoutPyTorch(PathFinder):
+    """All but PyTorch: tools import it wherever it is, which takes longer than most tasks do."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name == "torch" else super().find_spec(name, path, target)
 
 
 def die_with_parent() -> None:
@@ -44,8 +53,9 @@ def main(request_path: str, reply_path: str) -> None:
     die_with(request["parent"])
     faulthandler.enable()
     if request["task"] not in _WITH_PYTORCH:
-        # Tools import it wherever it is, which takes longer than most tasks do.
-        sys.modules["torch"] = None
+        sys.meta_path[:] = [
+            _WithoutPyTorch if finder is PathFinder else finder for finder in sys.meta_path
+        ]
     refused = broke = None
     try:
         package = f"bitsweep.engines.{request['engine']}"
