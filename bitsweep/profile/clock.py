@@ -13,7 +13,7 @@ from bitsweep import disturbance
 from bitsweep.profile import operators
 from bitsweep.profile.operators import Operator
 
-BUDGET_SECONDS = 0.6
+BUDGET_SECONDS = 0.4
 LEAST_ROUNDS, MOST_ROUNDS = 3, 30
 
 
