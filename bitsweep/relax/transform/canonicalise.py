@@ -7,6 +7,7 @@ without a convolution before it is a depthwise 1×1 convolution. Self-attention 
 unused values, what is computed of constants alone, moves there and back) goes.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -327,17 +328,20 @@ class _Canonicaliser:
         return None
 
     def of_two(self, call, left: _Value, right: _Value, shape) -> _Value:
-        for source, other in ((call.args[1], left), (call.args[0], right)):
-            conv = self.foldable(source)
-            if (
-                call.op.name == "relax.add"
-                and conv is not None
-                and self.resolve(source) is not other
-            ):
-                value = self.resolve(source)
-                residual = self.to(other, value.form)
-                joined = tvm.ir.Call(conv.op, [*conv.args, residual], conv.attrs)
-                return self.emit(joined, value.form, shape)
+        takers = [
+            (source, other)
+            for source, other in ((call.args[1], left), (call.args[0], right))
+            if call.op.name == "relax.add"
+            and self.foldable(source) is not None
+            and self.resolve(source) is not other
+        ]
+        if takers:
+            # The other one is rounded first, which more weights make up for better.
+            source, other = max(takers, key=lambda taker: _fan_in(self.foldable(taker[0])))
+            value, conv = self.resolve(source), self.foldable(source)
+            residual = self.to(other, value.form)
+            joined = tvm.ir.Call(conv.op, [*conv.args, residual], conv.attrs)
+            return self.emit(joined, value.form, shape)
         form = left.form if left.form == right.form or left.form == "nhwc" else right.form
         operands = [self.to(left, form), self.to(right, form)]
         return self.emit(tvm.ir.Call(call.op, operands), form, shape)
@@ -551,6 +555,11 @@ def _conv(
     }
     constants = [relax.const(weight), relax.const(np.asarray(bias, dtype=np.float32))]
     return op.call("conv2d", [data, *constants], attrs)
+
+
+def _fan_in(conv: relax.Expr) -> int:
+    """How many weights an output of a convolution has."""
+    return math.prod(op.shape_of(conv.args[1])[1:])
 
 
 def _scaled(conv: relax.Expr, scale: np.ndarray | None, shift: np.ndarray | float):

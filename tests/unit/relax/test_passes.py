@@ -146,6 +146,23 @@ def test_a_residual_joins_the_later_convolution(flipped):
     require_equal(canonicalise(module(before)), module(after))
 
 
+@pytest.mark.parametrize("flipped", [False, True])
+def test_of_two_convolutions_that_of_more_weights_an_output_takes_the_other(flipped):
+    wide, narrow = normal(4, 4, 3, 3), normal(4, 4, 1, 1)
+
+    def before(emit, image):
+        x = emit(relax.op.nn.conv2d(image, const(wide), padding=1))
+        y = emit(relax.op.nn.conv2d(image, const(narrow)))
+        return emit(relax.op.nn.relu(emit(relax.op.add(*((y, x) if flipped else (x, y))))))
+
+    def after(emit, image):
+        x = nhwc(emit, image)
+        y = emit(conv(x, narrow, np.zeros(4), name="conv2d_1"))
+        return nchw(emit, emit(conv(x, wide, np.zeros(4), y, padding=[1] * 4, clip=RELU)))
+
+    require_equal(canonicalise(module(before)), module(after))
+
+
 @pytest.mark.parametrize(
     "reader",
     [
