@@ -196,11 +196,12 @@ class _Annotator:
                     for residual in role.reads[1:]:
                         ask(residual, self.config.activation_bits)
             elif var in self.capable and (role.kind == "arithmetic" or var in required):
+                bits = required[var] if role.kind == "move" else self.config.activation_bits
+                if op.is_call(binding.value, "relax.nn.avg_pool2d"):
+                    # Bytes in any case, of which the average keeps what more bits have.
+                    bits = max(bits, required.get(var, 0))
                 for read in role.reads:
-                    ask(
-                        read,
-                        required[var] if role.kind == "move" else self.config.activation_bits,
-                    )
+                    ask(read, bits)
         return required
 
     def give(self) -> None:

@@ -462,6 +462,19 @@ def test_what_is_concatenated_has_the_bits_of_its_reader():
     assert set(of_parts) == {3}
 
 
+def test_what_is_averaged_has_no_fewer_bits_than_its_average():
+    def body(emit, image):
+        x = emit(conv(nhwc(emit, image), FIRST, ZEROS, clip=RELU))
+        y = emit(conv(x, SECOND, ZEROS, name="conv2d_1", clip=RELU))
+        mean = emit(relax.op.nn.avg_pool2d(y, [6, 6], layout="NHWC"))
+        return emit(conv(mean, THIRD, ZEROS, name="conv2d_2"))
+
+    config = QConfig(weight_bits=1, activation_bits=1, first_layer_bits=8, last_layer_bits=8)
+    assert marks(annotate(module(body), config)) == [8, 1, 8, 8]
+    few = QConfig(activation_bits=6, last_layer_bits=2)
+    assert marks(annotate(module(body), few)) == [6, 6, 6, 2]
+
+
 def test_layers_that_are_not_there_have_no_bits():
     with pytest.raises(NotQuantizable, match="layer_bits: no layer is called 'conv2d_7'; near it"):
         annotate(module(chain), QConfig(layer_bits={"conv2d_7": (8, 8)}))
