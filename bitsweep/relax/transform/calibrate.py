@@ -34,7 +34,7 @@ def calibrate(
         )
         for var, attrs in marks.items()
     }
-    for group in _joined(bindings):
+    for group in joined(bindings):
         lows, highs = zip(*(ranges[var] for var in group), strict=True)
         bits = max(marks[var]["bits"] for var in group)
         for var in group:
@@ -61,7 +61,7 @@ def _seen(statistics: Mapping[str, Observer], name: str) -> Observer:
     return statistics[name]
 
 
-def _joined(bindings: list[relax.VarBinding]) -> list[list[relax.Var]]:
+def joined(bindings: list[relax.VarBinding]) -> list[list[relax.Var]]:
     """Marks that a concatenation joins, by group: of one scale, what they mark is only copied."""
     definitions = {binding.var: binding.value for binding in bindings}
 
@@ -78,10 +78,10 @@ def _joined(bindings: list[relax.VarBinding]) -> list[list[relax.Var]]:
         mark = binding.value
         if not op.is_call(mark, "bitsweep.fake_quantize"):
             continue
-        joined = definitions.get(mark.args[0])
-        if not op.is_call(joined, "relax.concat"):
+        concat = definitions.get(mark.args[0])
+        if not op.is_call(concat, "relax.concat"):
             continue
-        parts = [mark_before(var) for var in graph.variables(joined)]
+        parts = [mark_before(var) for var in graph.variables(concat)]
         if None in parts:
             continue
         group = []

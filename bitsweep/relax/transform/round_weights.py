@@ -15,14 +15,16 @@ from numpy.lib.stride_tricks import sliding_window_view
 from tvm import relax
 
 from bitsweep.relax import graph, op, weights
+from bitsweep.relax.bisection import bisect
 from bitsweep.relax.config import QConfig
 from bitsweep.relax.evaluator import Evaluator
-from bitsweep.relax.transform.calibrate import finished, simulated
+from bitsweep.relax.transform.calibrate import finished, joined, simulated
 
 WIDEST = 8192
 """A layer of more inputs is rounded to nearest: its second moments would take gigabytes."""
 
 _ROWS = 4096  # gathered before their products are formed
+_BISECTED_ROWS = 4096  # of which a threshold is found, at least if there are as many
 
 # Weight by weight, descent gains next to nothing from three bits on.
 _SWEPT_BITS = 2
@@ -35,29 +37,37 @@ def round_weights(
     """Return the calibrated module with integers for the weights of its annotated layers.
 
     A weight becomes `dequantize` of int8 (O, KH, KW, C / groups) by a scale per output channel.
-    `evaluator` is of `mod`, or of what it was before calibration. Memory grows with the images, by
+    Where biases are corrected and a mark leaves one bit of a layer's output, the bias puts each
+    channel's threshold where the bit tells most of the float output, and the mark's scale is fitted
+    to it. `evaluator` is of `mod`, or of what it was before calibration. Memory grows with the images, by
     the tensors alive between two operators. Neither is needed to round to nearest without bias
     correction.
     """
     (parameter,) = graph.main_of(mod).params
     states = [State({parameter: image}, {parameter: image}) for image in images]
+    marks = _one_bit_marks(mod) if config.bias_correction else {}
     pairs = []
     for index, binding in enumerate(graph.bindings(graph.main_of(mod))):
         var, value = binding.var, binding.value
         if op.is_call(value, "bitsweep.conv2d"):
             layer, exact, quantized = round_layer(binding, config, states, evaluator)
+            bias = graph.array(binding.value.args[2])
+            for state, ours in zip(states, exact, strict=True):
+                state.exact[var] = finished(binding.value, ours, bias, state.exact)
             if layer.integers is not None:
+                if var in marks:
+                    layer.bias, marks[var] = bisected(binding, marks[var], layer, quantized, states)
                 integers = relax.Var(f"{var.name}_weight", value.args[1].ty)
                 pairs.append((integers, _dequantized(layer)))
                 arguments = [value.args[0], integers, relax.const(layer.bias), *value.args[3:]]
                 value = tvm.ir.Call(value.op, arguments, value.attrs)
-            bias = graph.array(binding.value.args[2])
-            for state, ours, theirs in zip(states, exact, quantized, strict=True):
-                state.exact[var] = finished(binding.value, ours, bias, state.exact)
+            for state, theirs in zip(states, quantized, strict=True):
                 state.quantized[var] = finished(binding.value, theirs, layer.bias, state.quantized)
         else:
+            if op.is_call(value, "bitsweep.fake_quantize"):
+                value = marks.get(value.args[0], value)
             for state in states:
-                state.advance(binding, evaluator)
+                state.advance(relax.VarBinding(var, value), evaluator)
         pairs.append((var, value))
         for state in states:
             state.forget(evaluator.dead_after(index))
@@ -211,6 +221,51 @@ class Rounding:
             "cross": moments.cross_covariance(),
             "trust": weights.shrinkage(self._matrix, moments),
         }
+
+
+def _one_bit_marks(mod: tvm.IRModule) -> dict[relax.Var, relax.Expr]:
+    """The marks that leave one bit of a tensor, by the tensor.
+
+    What is concatenated has a scale in common, which is none of its own to fit.
+    """
+    bindings = list(graph.bindings(graph.main_of(mod)))
+    shared = {var for group in joined(bindings) for var in group}
+    return {
+        binding.value.args[0]: binding.value
+        for binding in bindings
+        if op.is_call(binding.value, "bitsweep.fake_quantize")
+        and binding.value.attrs["bits"] == 1
+        and binding.var not in shared
+    }
+
+
+def bisected(
+    binding: relax.VarBinding,
+    mark: relax.Expr,
+    layer: Layer,
+    sums: Sequence[np.ndarray],
+    states: Sequence[State],
+) -> tuple[np.ndarray, relax.Expr]:
+    """A layer's bias and its mark of one bit, so that this tells most of the float output.
+
+    `sums` are the quantized network's, and `states` have the float layer's output.
+    """
+    call = binding.value
+    totals, wanted = [], []
+    step = max(sum(part[..., 0].size for part in sums) // _BISECTED_ROWS, 1)
+    for state, part in zip(states, sums, strict=True):
+        total = part + state.quantized[call.args[3]] if len(call.args) > 3 else part
+        for gathered, values in ((totals, total), (wanted, state.exact[binding.var])):
+            gathered.append(values.reshape(-1, values.shape[-1]))
+    found = bisect(*(np.concatenate(rows)[::step] for rows in (totals, wanted)))
+    scale = np.float32(found.distance)
+    # A mark rounds to its upper level above the middle, which clipping must not keep out of reach.
+    middle = scale / 2
+    if not call.attrs["clip_min"] < middle < call.attrs["clip_max"]:
+        return layer.bias, mark
+    bias = np.where(np.isnan(found.thresholds), layer.bias, middle - found.thresholds)
+    attrs = op.attributes(mark) | {"scale": float(scale), "zero_point": 0}
+    return bias.astype(np.float32), op.call("fake_quantize", mark.args, attrs)
 
 
 def _sums(layer: Layer, binding, values: Sequence[dict], evaluator: Evaluator) -> list[np.ndarray]:

@@ -1,0 +1,43 @@
+"""One bit of a layer's outputs: above which sum it is set, by channel, and what it stands for."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Bisection(NamedTuple):
+    """Thresholds (C,) in the unit of the sums, NaN for a channel that no threshold divides, and the
+    distance of the two levels, one for all channels: 0 where none is divided."""
+
+    thresholds: np.ndarray
+    distance: float
+
+
+def bisect(sums: np.ndarray, wanted: np.ndarray) -> Bisection:
+    """Return by which `sums` (N, C) of a quantized layer two levels come nearest to what the float
+    layer answers, `wanted` (N, C).
+
+    A channel's threshold leaves the least variance of `wanted` on its two sides (a regression
+    tree's split, Breiman et al. 1984; of `sums` themselves, Otsu 1979), of those above which
+    `wanted` is larger. The distance of the levels is then that of least squares over all channels,
+    each channel's mean left to the biases of what reads it: zero is between the levels of a tensor
+    of both signs.
+    """
+    count = len(sums)
+    order = np.argsort(sums, axis=0)
+    ordered = np.take_along_axis(sums, order, 0)
+    below = np.cumsum(np.take_along_axis(wanted, order, 0), axis=0, dtype=np.float64)
+    share = np.arange(1, count)[:, None] / count
+    # The covariance of `wanted` with the bit, whose variance is share · (1 − share).
+    covariance = (share * below[-1] - below[:-1]) / count
+    divides = (ordered[1:] > ordered[:-1]) & (covariance > 0)
+    variance = share * (1 - share)
+    explained = np.where(divides, np.square(covariance) / variance, 0)
+    if count < 2 or not explained.any():
+        return Bisection(np.full(sums.shape[1], np.nan), 0.0)
+    best = explained.argmax(axis=0)[None]
+    lower, upper = (np.take_along_axis(part, best, 0)[0] for part in (ordered[:-1], ordered[1:]))
+    divided = np.take_along_axis(divides, best, 0)[0]
+    thresholds = np.where(divided, lower + (upper - lower) / 2, np.nan)
+    covered = np.take_along_axis(covariance, best, 0)[0][divided].sum()
+    return Bisection(thresholds, float(covered / variance[best[0], 0][divided].sum()))
