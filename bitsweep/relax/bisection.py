@@ -26,10 +26,10 @@ def bisect(sums: np.ndarray, wanted: np.ndarray) -> Bisection:
     count = len(sums)
     order = np.argsort(sums, axis=0)
     ordered = np.take_along_axis(sums, order, 0)
-    below = np.cumsum(np.take_along_axis(wanted, order, 0), axis=0, dtype=np.float64)
+    centred = np.take_along_axis(wanted, order, 0) - wanted.mean(axis=0, dtype=np.float64)
     share = np.arange(1, count)[:, None] / count
     # The covariance of `wanted` with the bit, whose variance is share · (1 − share).
-    covariance = (share * below[-1] - below[:-1]) / count
+    covariance = -np.cumsum(centred, axis=0)[:-1] / count
     divides = (ordered[1:] > ordered[:-1]) & (covariance > 0)
     variance = share * (1 - share)
     explained = np.where(divides, np.square(covariance) / variance, 0)

@@ -25,7 +25,7 @@ class QConfig:
       al., 2016, arXiv:1603.05279), for one bit; what first, last or `layer_bits` give more than one
       bit is then rounded to nearest.
     - `bias_correction`: the mean output of a layer stays what it was (Nagel et al., 2019,
-      arXiv:1906.04721).
+      arXiv:1906.04721); where only one bit is left of it, the bias is each channel's threshold.
     - `activation_scheme`: `affine` fits the zero point, `symmetric` has it in the middle of the
       integers, or at 0 where no value is negative.
     - `calibrate_mode`: how the range of an activation follows from what calibration saw;

@@ -39,9 +39,9 @@ def round_weights(
     A weight becomes `dequantize` of int8 (O, KH, KW, C / groups) by a scale per output channel.
     Where biases are corrected and a mark leaves one bit of a layer's output, the bias puts each
     channel's threshold where the bit tells most of the float output, and the mark's scale is fitted
-    to it. `evaluator` is of `mod`, or of what it was before calibration. Memory grows with the images, by
-    the tensors alive between two operators. Neither is needed to round to nearest without bias
-    correction.
+    to it. `evaluator` is of `mod`, or of what it was before calibration. Memory grows with the
+    images, by the tensors alive between two operators. Neither is needed to round to nearest
+    without bias correction.
     """
     (parameter,) = graph.main_of(mod).params
     states = [State({parameter: image}, {parameter: image}) for image in images]
@@ -261,7 +261,7 @@ def bisected(
     scale = np.float32(found.distance)
     # A mark rounds to its upper level above the middle, which clipping must not keep out of reach.
     middle = scale / 2
-    if not call.attrs["clip_min"] < middle < call.attrs["clip_max"]:
+    if not (scale > 0 and call.attrs["clip_min"] < middle < call.attrs["clip_max"]):
         return layer.bias, mark
     bias = np.where(np.isnan(found.thresholds), layer.bias, middle - found.thresholds)
     attrs = op.attributes(mark) | {"scale": float(scale), "zero_point": 0}

@@ -634,6 +634,50 @@ def test_weights_become_integers_with_scales(target):
     require_equal(rounded, module(after))
 
 
+def one_bit_between(emit, image):
+    x = mark(emit, nhwc(emit, image), "lv")
+    y = mark(emit, emit(conv(x, FIRST, np.arange(4), weight_bits=8)), "lv1", 1)
+    return emit(conv(y, SECOND, ZEROS, name="conv2d_1", weight_bits=8))
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_one_bit_keeps_the_signs_about_the_middle_of_each_channel(target, corrected):
+    before = module(one_bit_between)
+    images = [RANDOM.normal(size=(1, 4, 6, 6)).astype(np.float32) for _ in range(20)]
+    hidden = np.einsum("nchw,oc->nhwo", np.concatenate(images), FIRST[:, :, 0, 0]) + np.arange(4)
+    calibrated = calibrate(before, NEAREST, {"lv": seen(*images), "lv1": seen(hidden)})
+    config = QConfig(rounding="nearest", bias_correction=corrected)
+    rounded = round_weights(calibrated, config, images, Evaluator(before, target))
+    first, found = marks_of(rounded)
+    assert first == marks_of(calibrated)[0]
+    if not corrected:
+        assert found == marks_of(calibrated)[1]
+        return
+    # Levels at ±0.798 standard deviations (Max 1960), of channels that differ in theirs.
+    deviations = hidden.std(axis=(0, 1, 2))
+    assert 1.4 * deviations.min() < found["scale"] < 1.8 * deviations.max()
+    assert found["zero_point"] == 0
+    layer, *_ = (b.value for b in graph.bindings(rounded["main"]) if op.is_quantized_layer(b.value))
+    shifted = hidden - np.arange(4) + graph.array(layer.args[2])
+    share = (shifted > found["scale"] / 2).mean(axis=(0, 1, 2))
+    assert share == pytest.approx([0.5] * 4, abs=0.1)
+
+
+def test_one_bit_of_what_is_concatenated_keeps_its_scale(target):
+    def body(emit, image):
+        x = mark(emit, nhwc(emit, image), "lv")
+        y = mark(emit, emit(conv(x, FIRST, ZEROS, weight_bits=8)), "lv1", 1)
+        z = mark(emit, emit(conv(x, SECOND, ZEROS, name="conv2d_1", weight_bits=8)), "lv2", 1)
+        both = mark(emit, emit(relax.op.concat([y, z], axis=3)), "lv3", 1)
+        return emit(conv(both, normal(4, 8, 1, 1), ZEROS, name="conv2d_2", weight_bits=8))
+
+    before, image = module(body), ramp(-1, 3)
+    statistics = {name: seen(ramp(-2, 3)) for name in ("lv", "lv1", "lv2", "lv3")}
+    calibrated = calibrate(before, NEAREST, statistics)
+    rounded = round_weights(calibrated, QConfig(), [image], Evaluator(before, target))
+    assert marks_of(rounded) == marks_of(calibrated)
+
+
 # Realise and pack.
 
 INTEGERS = RANDOM.integers(-127, 128, (6, 3, 3, 4)).astype(np.int8)
