@@ -23,21 +23,24 @@ def bisect(sums: np.ndarray, wanted: np.ndarray) -> Bisection:
     each channel's mean left to the biases of what reads it: zero is between the levels of a tensor
     of both signs.
     """
-    count = len(sums)
-    order = np.argsort(sums, axis=0)
-    ordered = np.take_along_axis(sums, order, 0)
-    centred = np.take_along_axis(wanted, order, 0) - wanted.mean(axis=0, dtype=np.float64)
-    share = np.arange(1, count)[:, None] / count
+    sums, wanted = (np.ascontiguousarray(rows.T) for rows in (sums, wanted))
+    channels, count = sums.shape
+    order = np.argsort(sums, axis=1)
+    ordered = np.take_along_axis(sums, order, 1)
+    means = wanted.mean(axis=1, keepdims=True, dtype=np.float64)
+    centred = np.take_along_axis(wanted, order, 1) - means
     # The covariance of `wanted` with the bit, whose variance is share · (1 − share).
-    covariance = -np.cumsum(centred, axis=0)[:-1] / count
-    divides = (ordered[1:] > ordered[:-1]) & (covariance > 0)
+    covariance = -np.cumsum(centred, axis=1)[:, :-1] / count
+    share = np.arange(1, count) / count
     variance = share * (1 - share)
+    divides = (ordered[:, 1:] > ordered[:, :-1]) & (covariance > 0)
     explained = np.where(divides, np.square(covariance) / variance, 0)
-    if count < 2 or not explained.any():
-        return Bisection(np.full(sums.shape[1], np.nan), 0.0)
-    best = explained.argmax(axis=0)[None]
-    lower, upper = (np.take_along_axis(part, best, 0)[0] for part in (ordered[:-1], ordered[1:]))
-    divided = np.take_along_axis(divides, best, 0)[0]
+    if not explained.any():
+        return Bisection(np.full(channels, np.nan), 0.0)
+    best = explained.argmax(axis=1)
+    place = np.arange(channels), best
+    lower, upper = ordered[place], ordered[:, 1:][place]
+    divided = divides[place]
     thresholds = np.where(divided, lower + (upper - lower) / 2, np.nan)
-    covered = np.take_along_axis(covariance, best, 0)[0][divided].sum()
-    return Bisection(thresholds, float(covered / variance[best[0], 0][divided].sum()))
+    distance = covariance[place][divided].sum() / variance[best][divided].sum()
+    return Bisection(thresholds, float(distance))

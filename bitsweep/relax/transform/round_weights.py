@@ -24,7 +24,7 @@ WIDEST = 8192
 """A layer of more inputs is rounded to nearest: its second moments would take gigabytes."""
 
 _ROWS = 4096  # gathered before their products are formed
-_BISECTED_ROWS = 4096  # of which a threshold is found, at least if there are as many
+_BISECTED_ROWS = 2048  # from which thresholds are found, to twice as many
 
 # Weight by weight, descent gains next to nothing from three bits on.
 _SWEPT_BITS = 2
