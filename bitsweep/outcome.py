@@ -62,10 +62,10 @@ class Artifact(_Record):
 class Failure(_Record):
     """Which part failed, and how.
 
-    `kind` is `exception` (raised inside TVM, or the engine's other tool), `refused` (by this project:
-    its quantizer, for want of a layer that the precision names, or of a plan that does what a
-    search asks; a target that the tool cannot compile for), `crash` (ended by a signal, or by
-    LLVM), `timeout` or `memory`; `type` the exception's or signal's name; `function`, `file` and
+    `kind` is `exception` (raised inside TVM, or the engine's other tool), `refused` (by this
+    project: its quantizer, for want of a layer that the precision names, or of a plan that does
+    what a search asks; a target that the tool cannot compile for), `crash` (ended by a signal, or
+    by LLVM), `timeout` or `memory`; `type` the exception's or signal's name; `function`, `file` and
     `line` the place in the tool's source, or the function under way where no source is known, None
     where none was; `log` the full log's path; `limit` the one that it was stopped at: seconds for
     `timeout`, MiB for `memory`.
