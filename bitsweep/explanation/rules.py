@@ -28,6 +28,7 @@ _DOES = {
 _WORTH_TELLING = 0.05  # of the time
 _MORE = 1.5  # times as much
 _DOMINANT = 0.5
+_NO_MORE = 1.1  # of a peak: what does more, LLVM found to be no arithmetic, or a constant
 _ONE_LAYER = 0.15
 _AT_BANDWIDTH = (0.7, 1.3)  # what exceeds memory's bandwidth comes from caches
 _SHORT_MS = 0.02
@@ -56,8 +57,10 @@ def of_peak(evidence: Evidence) -> str | None:
     products = (alike["gigaproducts_per_second"] * alike["milliseconds"]).sum()
     peak = alike["peak_gigaproducts_per_second"].iloc[0]
     of = "" if len(alike) == len(evidence.layers) else f" of {_NOUNS[arithmetic]}"
-    of_peak = _percent(products / times.max() / peak)
-    told = f"its layers{of} do {of_peak} of the {_PEAKS[arithmetic]} peak"
+    done = products / times.max() / peak
+    if done > _NO_MORE:
+        return None
+    told = f"its layers{of} do {_percent(done)} of the {_PEAKS[arithmetic]} peak"
     found = _instructions(evidence, arithmetic)
     return f"{told} ({found})" if found else told
 
@@ -106,7 +109,7 @@ def left_in_float(evidence: Evidence) -> str | None:
     floats = layers[layers["arithmetic"] == "float"]
     if evidence.is_float or share(floats) < _WORTH_TELLING:
         return None
-    names = floats["layer"].fillna("a " + floats["kind"] + " layer").tolist()
+    names = ("layer " + floats["layer"]).fillna("a " + floats["kind"] + " layer").tolist()
     which = " and ".join(names) if len(names) < 3 else f"{len(names)} layers"
     macs = floats["macs"].sum() / layers["macs"].sum()
     take = "takes" if len(names) == 1 else "take"
@@ -126,7 +129,7 @@ def one_layer(evidence: Evidence) -> str | None:
     if slowest["share"] < max(_ONE_LAYER, 3 * macs):
         return None
     return (
-        f"{slowest['layer']} alone takes {_percent(slowest['share'])} of its time for "
+        f"layer {slowest['layer']} alone takes {_percent(slowest['share'])} of its time for "
         f"{_percent(macs)} of the multiplications"
     )
 

@@ -79,6 +79,7 @@ def test_layers_are_compared_with_float32s_by_the_paired_speed_up():
 def test_layers_are_told_beside_their_peak_weighted_by_time():
     own = evidence(layer(3.0, **at(10)), layer(1.0, **at(30)), ("pool", 9.0, {}))
     assert rules.of_peak(own) == "its layers do 15 % of the VNNI peak"
+    assert rules.of_peak(evidence(layer(3.0, **at(120)))) is None
     no_peak = evidence(layer(3.0, **at(10, peak=None)))
     assert rules.of_peak(no_peak) is None
     assert rules.of_peak(evidence(("pool", 1.0, {}))) is None
@@ -138,10 +139,10 @@ def test_what_stayed_in_floats_is_told_by_name():
     first = layer(2.0, arithmetic="float", layer="stem")
     last = ("dense", 1.0, {"arithmetic": "float", "macs": 0})
     assert rules.left_in_float(evidence(quantized, first)) == (
-        "stem, left in floats, takes 22 % of its time for 10 % of the multiplications"
+        "layer stem, left in floats, takes 22 % of its time for 10 % of the multiplications"
     )
     assert rules.left_in_float(evidence(quantized, first, last)).startswith(
-        "stem and a dense layer, left in floats, take 30 %"
+        "layer stem and a dense layer, left in floats, take 30 %"
     )
     assert rules.left_in_float(evidence(quantized, first, first, first)).startswith("3 layers, ")
     assert rules.left_in_float(evidence(quantized, layer(0.1, arithmetic="float"))) is None
@@ -153,7 +154,7 @@ def test_a_layer_that_takes_more_than_its_part_is_told():
     small = [layer(1.0, layer=f"conv{i}", macs=100, arithmetic="float") for i in range(2, 11)]
     slow = layer(3.0, macs=30, arithmetic="float")
     assert rules.one_layer(evidence(slow, *small)) == (
-        "conv1 alone takes 25 % of its time for 3 % of the multiplications"
+        "layer conv1 alone takes 25 % of its time for 3 % of the multiplications"
     )
     assert rules.one_layer(evidence(layer(3.0, macs=300, arithmetic="float"), *small)) is None
     assert rules.one_layer(evidence(*small)) is None
@@ -230,7 +231,7 @@ def test_a_summary_is_explained(tmp_path):
         f"{0.72 / 0.95 / speedup:.2f} of what float32's take; its layers of integers do 24 % of "
         "the VNNI peak; 10 % of its time converts types (fused_cast), float32 has none; 15 % of "
         "its time goes to elementwise operators (fused_fixed_point_multiply_add), float32 has "
-        "none; conv1, left in floats, takes 40 % of its time for 25 % of the multiplications"
+        "none; layer conv1, left in floats, takes 40 % of its time for 25 % of the multiplications"
     )
     assert told["float32"].startswith("relay/float32: its layers do 42 % of the float FMA peak")
     assert told[["int4", "int1"]].isna().all()
