@@ -148,14 +148,14 @@ def at_bandwidth(evidence: Evidence) -> str | None:
 
 
 def short_operators(evidence: Evidence) -> str | None:
-    """Whether operators are so short that what is around them decides."""
+    """Whether operators are so short that what is around the arithmetic counts."""
     mean = evidence.operators["milliseconds"].mean()
     if pd.isna(mean) or mean >= _SHORT_MS:
         return None
     count = len(evidence.operators)
     return (
-        f"its {count} operators take {1000 * mean:.1f} µs each, in which calling them and starting "
-        "threads weigh more than arithmetic"
+        f"its {count} operators take {1000 * mean:.1f} µs each, of which calls and the starts of "
+        "threads are a large part"
     )
 
 
