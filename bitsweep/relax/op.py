@@ -17,8 +17,7 @@ import tvm_ffi
 from tvm import relax
 
 from bitsweep.relax.errors import NotQuantizable
-from bitsweep.relax.kernels.attention import Attention
-from bitsweep.relax.kernels.geometry import Conv2D
+from bitsweep.relax.kernels.geometry import Attention, Conv2D
 from bitsweep.relax.kernels.planes import planes_shape
 
 FLOAT_MAX = float(np.finfo(np.float32).max)

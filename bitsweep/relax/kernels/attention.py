@@ -5,7 +5,6 @@ where softmax turns them into the weights of the values.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import tvm
@@ -15,77 +14,10 @@ from tvm.tirx.script import builder as T
 from . import tiling
 from .attributes import mark
 from .dot import vector_registers
-from .geometry import Conv2D
+from .geometry import Attention, Conv2D
 from .lanes import Lanes, across, load, on_stack, store
 from .packing import LANES
 from .staging import flat
-
-
-@dataclass(frozen=True)
-class Attention:
-    """Self-attention of `windows` × `heads`, each over `tokens` of `size` elements.
-
-    `channels` are a token's in the input, where query, key and value of head h start at the three
-    `offsets` + h · `size`. There are `kinds` of biases, 0 for none.
-
-    Raises:
-        ValueError: a head's elements are no whole vectors.
-    """
-
-    windows: int
-    tokens: int
-    heads: int
-    size: int
-    channels: int
-    offsets: tuple[int, int, int]
-    kinds: int = 0
-
-    def __post_init__(self) -> None:
-        if self.size % LANES:
-            raise ValueError(f"a head of {self.size} elements, no multiple of {LANES}")
-
-    @property
-    def blocks(self) -> int:
-        """Vectors of keys."""
-        return -(-self.tokens // LANES)
-
-    @property
-    def pairs(self) -> int:
-        """Windows times heads."""
-        return self.windows * self.heads
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of both products."""
-        return 2 * self.pairs * self.tokens**2 * self.size
-
-    @property
-    def input_shape(self) -> tuple[int, int, int, int]:
-        return (1, 1, self.windows * self.tokens, self.channels)
-
-    @property
-    def output_shape(self) -> tuple[int, int, int, int]:
-        return (1, 1, self.windows * self.tokens, self.heads * self.size)
-
-    def read(self, pair: tvm.ir.Expr, token: tvm.ir.Expr, part: int) -> tvm.ir.Expr:
-        """The first element of a query (part 0), key (1) or value (2); of the last for one after.
-
-        Args:
-            pair: the number of the window times the heads, and of the head.
-        """
-        row = pair // self.heads * self.tokens + T.min(token, self.tokens - 1)
-        return row * self.channels + self.offsets[part] + pair % self.heads * self.size
-
-    def written(self, pair: tvm.ir.Expr, token: tvm.ir.Expr) -> tvm.ir.Expr:
-        """The first element of a token's output."""
-        row = pair // self.heads * self.tokens + token
-        return (row * self.heads + pair % self.heads) * self.size
-
-    def tile(self, registers: int, cores: int, step: int) -> tuple[int, int]:
-        """Queries of a task, and the vectors of keys whose sums are made at once."""
-        product = Conv2D(1, 1, self.tokens, self.size, self.blocks * LANES, (1, 1))
-        tile = tiling.choose(product, registers, cores, step)
-        return tile.columns, tile.blocks
 
 
 class Arithmetic(Protocol):
@@ -146,7 +78,7 @@ def kernel(shape: Attention, arithmetic: Arithmetic, target: tvm.target.Target):
         A function of (data, [bias, kind], what `arithmetic` declares, out).
     """
     registers, cores = vector_registers(target), tiling.cores(target)
-    rows, blocks = shape.tile(registers, cores, arithmetic.step)
+    rows, blocks = _tile(shape, registers, cores, arithmetic.step)
     tiles = -(-shape.tokens // rows)
     width = shape.blocks * LANES
 
@@ -167,7 +99,7 @@ def kernel(shape: Attention, arithmetic: Arithmetic, target: tvm.target.Target):
             pair = T.Bind(task // tiles)
             first = T.Bind(T.min(task % tiles * rows, shape.tokens - rows))
             scores = T.alloc_buffer((rows * width,), arithmetic.score)
-            queries = [T.Bind(shape.read(pair, first + row, 0)) for row in range(rows)]
+            queries = [T.Bind(read(shape, pair, first + row, 0)) for row in range(rows)]
             with T.serial(0, -(-shape.blocks // blocks)) as group:
                 block = T.Bind(T.min(group * blocks, shape.blocks - blocks))
                 made = arithmetic.products(pair, queries, block, blocks)
@@ -207,11 +139,37 @@ def kernel(shape: Attention, arithmetic: Arithmetic, target: tvm.target.Target):
                 T.buffer_store(totals, across(load(total, 0, LANES), lambda a, b: a + b), [row])
 
             def write(row: int, element: tvm.ir.Expr, vector: tvm.ir.Expr) -> None:
-                store(out, shape.written(pair, first + row) + element, vector)
+                store(out, _written(shape, pair, first + row) + element, vector)
 
             sums = [T.Bind(totals[row]) for row in range(rows)]
             arithmetic.mix(pair, (scores, width), sums, registers, write)
     return builder.get()
+
+
+def read(shape: Attention, pair: tvm.ir.Expr, token: tvm.ir.Expr, part: int) -> tvm.ir.Expr:
+    """The first element of a query (part 0), key (1) or value (2); beyond the last, of the last.
+
+    Args:
+        shape: the attention's.
+        pair: the number of the window times the heads, and of the head.
+        token: the number of the query, key or value.
+        part: which of the three.
+    """
+    row = pair // shape.heads * shape.tokens + T.min(token, shape.tokens - 1)
+    return row * shape.channels + shape.offsets[part] + pair % shape.heads * shape.size
+
+
+def _written(shape: Attention, pair: tvm.ir.Expr, token: tvm.ir.Expr) -> tvm.ir.Expr:
+    """The first element of a token's output."""
+    row = pair // shape.heads * shape.tokens + token
+    return (row * shape.heads + pair % shape.heads) * shape.size
+
+
+def _tile(shape: Attention, registers: int, cores: int, step: int) -> tuple[int, int]:
+    """Queries of a task, and the vectors of keys whose sums are made at once."""
+    product = Conv2D(1, 1, shape.tokens, shape.size, shape.blocks * LANES, (1, 1))
+    tile = tiling.choose(product, registers, cores, step)
+    return tile.columns, tile.blocks
 
 
 def multiply(

@@ -5,8 +5,8 @@ import tvm
 from tvm.tirx.script import builder as T
 
 from . import attention
-from .attention import Attention
 from .exponential import exp
+from .geometry import Attention
 from .lanes import load
 from .packing import LANES
 
@@ -35,7 +35,7 @@ class Floats:
         self._keys = T.alloc_buffer((shape.pairs * shape.blocks * shape.size * LANES,), "float32")
         with T.parallel(0, shape.pairs * shape.blocks) as task, T.serial(0, LANES) as lane:
             token = task % shape.blocks * LANES + lane
-            source = T.Bind(shape.read(task // shape.blocks, token, 1))
+            source = T.Bind(attention.read(shape, task // shape.blocks, token, 1))
             with T.serial(0, shape.size) as element:
                 at = (task * shape.size + element) * LANES + lane
                 T.buffer_store(self._keys, data[source + element], [at])
@@ -65,7 +65,7 @@ class Floats:
         shape, (weights, width) = self._shape, weights
         rows, whole = len(totals), shape.size // LANES
         blocks = attention.at_once(rows, whole, registers)
-        first = T.Bind(shape.read(pair, 0, 2))
+        first = T.Bind(attention.read(shape, pair, 0, 2))
         zeros = [T.broadcast(T.float32(0), LANES)] * blocks
         factors = [T.Bind(T.broadcast(T.float32(1) / total, LANES)) for total in totals]
         with T.serial(0, -(-whole // blocks)) as group:

@@ -8,8 +8,8 @@ import tvm
 from tvm.tirx.script import builder as T
 
 from . import attention
-from .attention import Attention
 from .dot import Dot
+from .geometry import Attention
 from .lanes import load, store
 from .packing import LANES, QUAD
 
@@ -51,14 +51,14 @@ class Bytes:
         """Keys by block, 4 elements and lane; values by 4 tokens, block and lane; both signed."""
         self._shape, self._data = shape, data
         self._quads = quads = shape.size // QUAD
-        self._fours = fours = shape.blocks * LANES // QUAD
+        self._fours = shape.blocks * LANES // QUAD
         self._keys = T.alloc_buffer((shape.pairs * shape.blocks * quads * LANES,), "int32")
         self._starts = T.alloc_buffer((shape.pairs * shape.blocks * LANES,), "int32")
-        self._values = T.alloc_buffer((shape.pairs * fours * shape.size,), "int32")
+        self._values = T.alloc_buffer((shape.pairs * self._fours * shape.size,), "int32")
         with T.parallel(0, shape.pairs * shape.blocks) as task:
+            pair, first = T.Bind(task // shape.blocks), T.Bind(task % shape.blocks * LANES)
             with T.serial(0, LANES) as lane:
-                token = task % shape.blocks * LANES + lane
-                source = T.Bind(shape.read(task // shape.blocks, token, 1))
+                source = T.Bind(attention.read(shape, pair, first + lane, 1))
                 with T.serial(0, quads) as quad:
                     word = T.reinterpret("uint32", load(data, source + quad * QUAD, QUAD))
                     word = T.reinterpret("int32", word ^ T.uint32(_SIGNED))
@@ -73,11 +73,9 @@ class Bytes:
             start = sums[0][0] * T.broadcast(-self._points[0], LANES)
             store(self._starts, task * LANES, start)
             for four in range(LANES // QUAD):
-                token = task % shape.blocks * LANES + four * QUAD
-                rows = [T.Bind(shape.read(task // shape.blocks, token + t, 2)) for t in range(QUAD)]
-                row = T.Bind(
-                    task // shape.blocks * fours + task % shape.blocks * (LANES // QUAD) + four
-                )
+                tokens = [first + four * QUAD + byte for byte in range(QUAD)]
+                rows = [T.Bind(attention.read(shape, pair, token, 2)) for token in tokens]
+                row = T.Bind(task * (LANES // QUAD) + four)
                 for block in range(shape.size // LANES):
                     word = T.broadcast(T.uint32(_SIGNED), LANES)
                     for byte, at in enumerate(rows):

@@ -1,6 +1,8 @@
-"""The shape of a 2-D convolution."""
+"""The shapes of 2-D convolutions and of self-attention."""
 
 from dataclasses import dataclass, replace
+
+from .packing import LANES
 
 
 @dataclass(frozen=True)
@@ -95,3 +97,50 @@ class Conv2D:
             return self
         pixels = self.batch * self.height * self.width
         return replace(self, batch=1, height=1, width=pixels, dilation=(1, 1))
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Self-attention of `windows` × `heads`, each over `tokens` of `size` elements.
+
+    `channels` are a token's in the input, where query, key and value of head h start at the three
+    `offsets` + h · `size`. There are `kinds` of biases, 0 for none.
+
+    Raises:
+        ValueError: a head's elements are no whole vectors.
+    """
+
+    windows: int
+    tokens: int
+    heads: int
+    size: int
+    channels: int
+    offsets: tuple[int, int, int]
+    kinds: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size % LANES:
+            raise ValueError(f"a head of {self.size} elements, no multiple of {LANES}")
+
+    @property
+    def blocks(self) -> int:
+        """Vectors of keys."""
+        return -(-self.tokens // LANES)
+
+    @property
+    def pairs(self) -> int:
+        """Windows times heads."""
+        return self.windows * self.heads
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of both products."""
+        return 2 * self.pairs * self.tokens**2 * self.size
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        return (1, 1, self.windows * self.tokens, self.channels)
+
+    @property
+    def output_shape(self) -> tuple[int, int, int, int]:
+        return (1, 1, self.windows * self.tokens, self.heads * self.size)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tvm import relax
 
 from bitsweep.relax import op
-from bitsweep.relax.kernels.attention import Attention
+from bitsweep.relax.kernels.geometry import Attention
 from tests.unit.relax.compiled import Exposed
 from tests.unit.relax.test_bit_exact import require_bit_exact
 from tests.unit.relax.test_kernels_conv2d import on_both
