@@ -14,6 +14,7 @@ from pathlib import Path
 _FRAME = {
     "bitsweep.script",
     "bitsweep.rule_stage",
+    "bitsweep.engines.task",
     "bitsweep.profile.measuring",
     "bitsweep.config",
 }

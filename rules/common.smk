@@ -48,11 +48,14 @@ PROFILED = [
     if has_task(experiment["engine"], "profile")
 ]
 
-TABLES = multiext("results/tables/summary", ".csv", ".parquet", ".md") + expand(
-    "results/tables/{table}.csv", table=["failures", "layers"]
-)
+TABLES = multiext("results/tables/summary", ".csv", ".parquet", ".md") + [
+    "results/tables/failures.csv"
+]
 PLOT_NAMES = ["latency", "accuracy", "size", "dtypes", "outcomes"]
-PLOTS = expand("results/plots/{plot}.png", plot=[*PLOT_NAMES, "profile", "roofline"])
+PLOTS = expand("results/plots/{plot}.png", plot=PLOT_NAMES)
+if PROFILED:
+    TABLES.append("results/tables/layers.csv")
+    PLOTS += expand("results/plots/{plot}.png", plot=["profile", "roofline"])
 if SENSITIVITIES:
     TABLES.append("results/tables/sensitivity.csv")
     PLOTS.append("results/plots/sensitivity.png")

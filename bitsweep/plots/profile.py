@@ -28,7 +28,7 @@ def draw(layers: pd.DataFrame, summary: pd.DataFrame) -> Figure:
 
     Bars are stacked by kind, and a line stands at a run without a clock in it.
     """
-    found = style.panels(summary, by=("model", "target", "engine"))
+    found = style.panels(profiled(summary, layers), by=("model", "target", "engine"))
     own = {key: group for key, group in layers.groupby(list(KEYS), sort=False)}
     drawing, axes = style.figure(found, width=6.4)
     for panel, (ax,) in zip(found, axes, strict=True):
@@ -50,8 +50,18 @@ def draw(layers: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     present = set(layers["kind"].dropna())
     line = Line2D([], [], color=style.INK, linewidth=1.3, label="a run, without a clock in it")
     kinds = {kind: _COLOURS[kind] for kind in KINDS if kind in present}
-    style.legend(drawing, kinds, [line], columns=min(len(kinds) + 1, 8 if len(found) > 3 else 5))
+    style.legend(drawing, kinds, [line])
     return drawing
+
+
+def profiled(summary: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a summary whose experiments a table of operators has.
+
+    Not every engine has a profile.
+    """
+    keys = set(layers[list(KEYS)].itertuples(index=False, name=None))
+    rows = summary[list(KEYS)].itertuples(index=False, name=None)
+    return summary[[key in keys for key in rows]]
 
 
 def _stack(ax: Axes, slot: float, height: float, operators: pd.DataFrame) -> None:

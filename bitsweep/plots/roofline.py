@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from bitsweep.outcome import KEYS
 from bitsweep.plots import style
+from bitsweep.plots.profile import profiled
 from bitsweep.profile.operators import LAYERS
 
 _ROOFS = {"float": "floats (FMA)", "integer": "bytes (VNNI)", "bits": "bits (popcount)"}
@@ -26,6 +27,7 @@ def draw(layers: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     count bits, products are of bits. The colour tells the bits of the experiment's weights, the
     marker those of its activations, and the area the layer's share of its network's time.
     """
+    summary = profiled(summary, layers)
     found = style.panels(summary, by=("model", "target", "engine"))
     bits = summary[[*KEYS, "weight_bits", "activation_bits"]]
     known = layers[layers["kind"].isin(LAYERS)].dropna(subset=["gigaproducts_per_second"])
@@ -48,7 +50,7 @@ def draw(layers: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         for name, marker in markers.items()
     ]
     named = {f"weights: {name}": colour for name, colour in colours.items()}
-    style.legend(drawing, named, entries, columns=3 * columns)
+    style.legend(drawing, named, entries)
     return drawing
 
 

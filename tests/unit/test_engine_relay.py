@@ -254,14 +254,14 @@ def test_a_segmentation_fault_is_a_crash(folder, monkeypatch):
     function = folder / "under_way"
     code = f"import os, signal; open({str(function)!r}, 'w').write('relay.build')"
     code += "; os.kill(os.getpid(), signal.SIGSEGV)"
-    run = task.child.run
+    start = task.child.Child
 
     def faulting(command, *, environment, **rest):
         function.unlink(missing_ok=True)
         function.symlink_to(environment[task.UNDER_WAY])
-        return run([sys.executable, "-c", code], environment=environment, **rest)
+        return start([sys.executable, "-c", code], environment=environment, **rest)
 
-    monkeypatch.setattr(task.child, "run", faulting)
+    monkeypatch.setattr(task.child, "Child", faulting)
     failure = RELAY.compile_(folder).failure
     assert (failure.kind, failure.type, failure.function) == ("crash", "SIGSEGV", "relay.build")
 

@@ -197,6 +197,9 @@ def test_every_experiment_is_drawn_and_what_failed_is_told(tmp_path):
         texts = [text.get_text() for text in drawn.findobj(Text)]
         assert {"resnet50 (untrained weights), relay", "digits, relax"} <= set(texts)
         assert told <= set(texts)
+        # Of an engine that has no profile there is nothing to draw.
+        others = pd.concat([summary, summary.assign(engine="openvino")], ignore_index=True)
+        assert len(draw(layers, others).axes) == len(drawn.axes)
     nothing = layers[layers["precision"] == "int4"]
     of_nothing = summary[summary["precision"] == "int4"]
     for draw in (plots.profile.draw, plots.roofline.draw):
