@@ -291,11 +291,7 @@ def test_an_error_of_ours_is_no_outcome(folder):
 
 def test_a_kill_from_outside_is_no_outcome(folder, monkeypatch):
     """The machine's out-of-memory killer must not become a verdict on a precision."""
-    monkeypatch.setattr(
-        task.child,
-        "run",
-        lambda *_, **__: task.child.Ending(-9, 1.0, 0, None),
-    )
+    monkeypatch.setattr(task.child.Child, "wait", lambda _: task.child.Ending(-9, 1.0, 0, None))
     with pytest.raises(UserError, match="killed from outside by SIGKILL"):
         RELAY.quantize(folder, INT8)
 
