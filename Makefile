@@ -1,7 +1,7 @@
 # `make results` runs the default experiment, `make test` all tests, `make lint` the linters.
 PYTHON ?= python3
 VENV ?= .venv
-CORES ?= 4
+CORES ?= $(shell nproc)
 BIN := $(VENV)/bin
 ENGINES := relay onnxruntime openvino
 

@@ -13,6 +13,7 @@ rule calibrate:
         LOGS + "{model}/{engine}/calibrate.log",
     benchmark:
         LOGS + "{model}/{engine}/calibrate.tsv"
+    priority: 1  # much follows
     threads: 1
     resources:
         mem_mb=growing(JOB_MB),

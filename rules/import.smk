@@ -13,6 +13,7 @@ rule import:
         LOGS + "{model}/{engine}/import.log",
     benchmark:
         LOGS + "{model}/{engine}/import.tsv"
+    priority: 1  # much follows
     threads: 1
     resources:
         mem_mb=growing(JOB_MB),

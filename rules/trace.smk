@@ -13,6 +13,7 @@ rule trace:
         LOGS + "{model}/trace.log",
     benchmark:
         LOGS + "{model}/trace.tsv"
+    priority: 1  # much follows
     threads: 2
     resources:
         mem_mb=growing(8000),
