@@ -26,6 +26,11 @@ if scheduling := sys.modules.get("snakemake.scheduling.job_scheduler"):
 plugin = sys.modules.get("snakemake_executor_plugin_slurm")
 if hasattr(plugin, "query_job_status"):
     slurm.mend(plugin)
+# Only a report needs it, and what it imports takes longer than a small workflow.
+if any(argument.startswith("--report") for argument in sys.argv):
+    from bitsweep import embedding
+
+    embedding.register()
 
 
 configfile: workflow.source_path("config/config.yaml")
