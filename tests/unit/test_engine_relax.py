@@ -138,9 +138,12 @@ def test_a_module_that_cannot_be_timed_is_a_failure_that_names_it(linked, broken
 
 
 def test_a_benchmark_that_takes_too_long_is_a_failure(linked):
+    samples = linked / "samples.csv"
+    samples.unlink(missing_ok=True)
     limits = Limits(seconds=4, memory_bytes=2**32)
     failure = RELAX.time(linked, processes=1, limits=limits, inputs=1000, runs=3000)
     assert (failure.kind, failure.limit) == ("timeout", 4)
+    assert not samples.exists()  # while it was measured, not after
 
 
 def test_an_import_that_computes_something_else_fails(folder):
