@@ -24,8 +24,7 @@ PRECISIONS = ("float32", "int8")
 STAGES = ("quantize", "compile", "export", "benchmark", "evaluate", "inspect")
 # What others may write to meanwhile, or what is not needed.
 _NOT_SOURCES = shutil.ignore_patterns(
-    *(".git", ".venv", ".snakemake", ".pytest_cache", ".hypothesis", "__pycache__"),
-    *("results", "tests", "docs"),
+    *(".*", "__pycache__", "results", "tests", "docs"),
 )
 _SPENT = re.compile(r"^seconds in TVM: (\{.*\})$", re.MULTILINE)
 
@@ -35,9 +34,13 @@ def main(model: str = "digits", *engines: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         sweep = Path(directory) / "sweep"
         shutil.copytree(ROOT, sweep, ignore=_NOT_SOURCES)
+        installed = {
+            site.parent.name: {"python_path": str(site)} for site in ROOT.glob(".engines/*/site")
+        }
         subprocess.run(
             [
-                *(sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all", "--"),
+                *(sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all"),
+                *("--config", f"engines={json.dumps(installed)}", "--"),
                 *(
                     f"results/{model}/{engine}/cpu/{precision}/{last}.json"
                     for engine in engines
