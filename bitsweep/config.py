@@ -165,7 +165,8 @@ class Benchmark(Section):
     It is measured beside its engine's float32, and beside that of the engine `reference` where the
     sweep has it: each in a process of its own, of which one at a time runs. So many `processes` of
     each, one after the other, share the budget; their first rounds, of every one of the `inputs`,
-    are measured whatever it is.
+    are measured whatever it is. A run finds in the caches what the run before left there, or, with
+    `cold`, nothing.
     """
 
     reference: Literal[tuple(ENGINES)] | None = "onnxruntime"
@@ -175,6 +176,7 @@ class Benchmark(Section):
     warmup: Annotated[int, Field(ge=0), NUMBER] = 3
     budget_seconds: Annotated[float, Field(gt=0), NUMBER] = 9.0
     seed: Seed = 0
+    cold: bool = False
 
 
 class Limits(Section):

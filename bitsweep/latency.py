@@ -32,6 +32,7 @@ def summarize(samples: Path | str, settings: dict[str, Any]) -> dict[str, Any]:
         "runs_requested": settings["runs"] * settings["processes"],
         "processes": settings["processes"],
         "budget_seconds": settings["budget_seconds"],
+        "cold": settings["cold"],
         "stopped_by_budget": runs < settings["runs"] * settings["processes"],
         "latency": statistics.summarize(candidate, processes),
         **_beside(rows, candidate, processes, "baseline", "speedup"),

@@ -3,7 +3,7 @@
 import csv
 import time
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,8 +23,9 @@ class Executor(Protocol):
     def set_input(self, image: np.ndarray) -> None:
         """Take an image."""
 
-    def time(self, runs: int) -> list[float]:
-        """Return the milliseconds of each run, after one that is dropped."""
+    def time(self, runs: int, before: Callable[[], None] | None = None) -> list[float]:
+        """Return the milliseconds of each run, after one that is dropped; `before` is called before
+        each."""
 
 
 class Module(Protocol):

@@ -73,13 +73,14 @@ def surroundings(rows: pd.DataFrame) -> list[str]:
     """Return a sentence for each machine that latencies of these rows were taken on, and how."""
     sentences = []
     measured = rows.dropna(subset=["latency_median_ms"])
-    for (cpu, node, threads), group in measured.groupby(
-        ["cpu_model", "node", "threads"], sort=False, dropna=False
+    for (cpu, node, threads, cold), group in measured.groupby(
+        ["cpu_model", "node", "threads", "cold"], sort=False, dropna=False
     ):
         told = [
             f"Timed on {_cpu(cpu)}" + ("" if pd.isna(node) else f" ({node})"),
             f"{threads} threads",
             f"{_range(group['budget_seconds'], ' s')} each",
+            f"caches {'cold' if cold else 'warm'}",
             f"load before {_range(group['load_before'])}",
         ]
         if group["others_percent"].notna().any():

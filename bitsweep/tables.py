@@ -18,6 +18,7 @@ _SIZES = ("ir", "params", "llvm_ir", "assembly", "objects")
 # What a latency was measured under, by name in `latency.json` and in the summary.
 _SURROUNDINGS = {
     "budget_seconds": "Float64",
+    "cold": "boolean",
     "stopped_by_budget": "boolean",
     "disturbed": "boolean",
     "steal_percent": "Float64",

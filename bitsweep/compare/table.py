@@ -25,7 +25,12 @@ COLUMNS = {
 }
 
 # What has to be the same for two speeds, or answers, to be compared, and how it is called.
-_SURROUNDINGS = {"cpu_model": "CPU", "threads": "number of threads", "inputs": "number of inputs"}
+_SURROUNDINGS = {
+    "cpu_model": "CPU",
+    "threads": "number of threads",
+    "inputs": "number of inputs",
+    "cold": "state of the caches",
+}
 _SETTINGS = {
     "parameters": "model",
     "weight_bits": "setting of weights' bits",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bitsweep import measurement
+from bitsweep.engines import caches
 from bitsweep.engines.refusal import Refused
 
 Loader = Callable[[str], "measurement.Executor"]
@@ -38,13 +39,15 @@ def serve(load: Loader, inputs: dict, settings: dict) -> None:
 
     `settings["channel"]` are the file descriptors of commands and of answers. Once the module is
     loaded there is an empty answer; then a command is the number of an input and of runs, and the
-    answer, JSON, the milliseconds of each run. It ends when the commands do.
+    answer, JSON, the milliseconds of each run, before which caches are emptied where
+    `settings["benchmark"]` has `cold`. It ends when the commands do.
     """
     commands, answers = settings["channel"]
     executor, seed = load(inputs["module"]), settings["benchmark"]["seed"]
+    before = caches.evictor() if settings["benchmark"]["cold"] else None
     with os.fdopen(commands) as asked, os.fdopen(answers, "w") as told:
         print(file=told, flush=True)
         for command in asked:
             number, runs = map(int, command.split())
             executor.set_input(measurement.image(settings["input_shape"], seed, number))
-            print(json.dumps(executor.time(runs)), file=told, flush=True)
+            print(json.dumps(executor.time(runs, before)), file=told, flush=True)

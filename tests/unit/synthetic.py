@@ -214,6 +214,7 @@ def _latency(experiment: Experiment) -> dict:
         "runs_per_input": 18,
         "runs_requested": 30,
         "budget_seconds": 30,
+        "cold": False,
         "stopped_by_budget": True,
         "disturbed": False,
         "steal_percent": 0.0,

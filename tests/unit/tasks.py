@@ -16,7 +16,7 @@ NATIVE = {"triple": "native", "cpu": "native", "attributes": [], "cores": "nativ
 SHAPE = (3, 8, 8)
 
 
-def timed(processes, inputs=3, runs=6):
+def timed(processes, inputs=3, runs=6, cold=False):
     """The settings of a short benchmark."""
     return {
         "processes": processes,
@@ -26,6 +26,7 @@ def timed(processes, inputs=3, runs=6):
         "budget_seconds": 60,
         "seed": 0,
         "reference": "relax",
+        "cold": cold,
     }
 
 
@@ -129,17 +130,19 @@ class Tasks:
             "link", folder, inputs={"objects": "objects.tar"}, outputs={"module": "module.so"}
         )
 
-    def time(self, folder, reference=None, limits=AMPLE, inputs=3, runs=6, **named):
+    def time(self, folder, reference=None, limits=AMPLE, **named):
         """Time the module beside itself, or what is `named` in its place: the failure, or None."""
+        how = {
+            key: named.pop(key) for key in ("processes", "inputs", "runs", "cold") if key in named
+        }
         paths = {"module": "module.so", "baseline": "module.so", "reference_module": "module.so"}
-        processes = named.pop("processes")
         return lockstep.run(
             self.engine(),
             "benchmark",
             inputs={key: str(folder / path) for key, path in (paths | named).items()},
             outputs={"samples": str(folder / "samples.csv")},
             settings={
-                "benchmark": timed(processes, inputs=inputs, runs=runs),
+                "benchmark": timed(**how),
                 "input_shape": SHAPE,
             },
             limits=limits,

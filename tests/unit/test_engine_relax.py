@@ -20,6 +20,7 @@ from torch import nn
 from bitsweep import latency, metrics
 from bitsweep.child import Limits
 from bitsweep.engines import lockstep, task
+from bitsweep.engines.relax.executor import Executor
 from bitsweep.errors import UserError
 from bitsweep.relax import plan
 from tests.unit import tasks
@@ -103,6 +104,15 @@ def test_modules_are_timed_in_lockstep_in_each_set_of_processes(linked):
     assert all(float(row["milliseconds"]) > 0 for row in rows)
     figures = latency.summarize(linked / "samples.csv", tasks.timed(processes=2))
     assert figures["runs_per_input"] == 12 and not figures["stopped_by_budget"]
+
+
+def test_caches_are_emptied_before_each_run_where_they_are_to_be_cold(linked):
+    executor = Executor(str(linked / "module.so"))
+    executor.set_input(np.zeros(tasks.SHAPE, np.float32))
+    emptied = []
+    assert len(executor.time(3, before=lambda: emptied.append(None))) == len(emptied) == 3
+    assert len(executor.time(2)) == 2 and len(emptied) == 3
+    assert RELAX.time(linked, processes=1, cold=True) is None
 
 
 def test_all_but_the_module_that_is_timed_are_stopped(linked, monkeypatch):

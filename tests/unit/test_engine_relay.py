@@ -199,7 +199,7 @@ def test_a_module_is_timed_in_lockstep(folder):
     RELAY.quantize(folder, None)
     RELAY.compile_(folder)
     RELAY.link(folder)
-    assert RELAY.time(folder, processes=1) is None
+    assert RELAY.time(folder, processes=1, cold=True) is None
     lines = (folder / "samples.csv").read_text().splitlines()
     assert len(lines) == 1 + 3 * 6 * 2
     assert all(float(line.split(",")[-1]) > 0 for line in lines[1:])

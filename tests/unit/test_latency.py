@@ -10,7 +10,7 @@ from bitsweep import bootstrap, disturbance, latency, machine, measurement, stat
 from bitsweep.disturbance import Disturbance
 
 SETTINGS = {"processes": 1, "inputs": 4, "runs": 9, "warmup": 0, "budget_seconds": 1e9}
-SETTINGS |= {"reference": "onnxruntime"}
+SETTINGS |= {"reference": "onnxruntime", "cold": False}
 BLOCK = 3
 
 

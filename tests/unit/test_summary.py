@@ -95,8 +95,8 @@ def test_how_it_was_measured(told):
 
 
 TIMED = (
-    "Timed on AMD EPYC 9B14 (n1), 2 threads, 30 s each, load before 0.4, other processes 1.5% and "
-    "stolen 0% of the CPU time, clock 2600 MHz"
+    "Timed on AMD EPYC 9B14 (n1), 2 threads, 30 s each, caches warm, load before 0.4, "
+    "other processes 1.5% and stolen 0% of the CPU time, clock 2600 MHz"
 )
 
 
@@ -109,7 +109,7 @@ def test_every_table_names_its_machine_budget_and_load(told, tmp_path):
     summary[["steal_percent", "others_percent", "cpu_mhz"]] = None
     summary["load_before"] = range(len(summary))
     assert terminal(summary).endswith(
-        "\n\nTimed on AMD EPYC 9B14 (n1), 2 threads, 30 s each, load before 0 to 6."
+        "\n\nTimed on AMD EPYC 9B14 (n1), 2 threads, 30 s each, caches warm, load before 0 to 6."
     )
 
 

@@ -1,6 +1,7 @@
 """A compiled module, loaded and ready to run."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -26,12 +27,14 @@ class Executor:
         with asking_tvm("onnxruntime.InferenceSession.run"):
             return self._session.run(None, self._feed)[0][0].astype(np.float32)
 
-    def time(self, runs: int) -> list[float]:
+    def time(self, runs: int, before: Callable[[], None] | None = None) -> list[float]:
         """Return the milliseconds of each of `runs` runs on the input last set, after one that is
-        dropped."""
+        dropped; `before` is called before each."""
         taken = []
         with asking_tvm("onnxruntime.InferenceSession.run"):
             for _ in range(runs + 1):
+                if before:
+                    before()
                 start = time.perf_counter()
                 self._session.run(None, self._feed)
                 taken.append(1e3 * (time.perf_counter() - start))

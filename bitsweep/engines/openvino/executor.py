@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -51,12 +52,14 @@ class Executor:
             self._request.infer()
             return self._request.get_output_tensor(0).data[0].astype(np.float32)
 
-    def time(self, runs: int) -> list[float]:
+    def time(self, runs: int, before: Callable[[], None] | None = None) -> list[float]:
         """Return the milliseconds of each of `runs` runs on the input last set, after one that is
-        dropped."""
+        dropped; `before` is called before each."""
         taken = []
         with asking_tvm("openvino.InferRequest.infer"):
             for _ in range(runs + 1):
+                if before:
+                    before()
                 start = time.perf_counter()
                 self._request.infer()
                 taken.append(1e3 * (time.perf_counter() - start))

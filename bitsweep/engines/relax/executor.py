@@ -10,6 +10,7 @@ from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relax import MAIN
 
 _SAVED = "saved"
+_BEFORE = "bitsweep.before_a_run"
 
 
 class Executor:
@@ -34,15 +35,20 @@ class Executor:
             self.set_input(image)
             return self._machine[MAIN](self._image).numpy()[0].astype(np.float32)
 
-    def time(self, runs: int) -> list[float]:
-        """Return the milliseconds of each of `runs` runs on the input last set.
+    def time(self, runs: int, before: Callable[[], None] | None = None) -> list[float]:
+        """Return the milliseconds of each of `runs` runs on the input last set; `before` is called
+        before each.
 
         TVM's time evaluator runs once more, first, and drops that run: what it measures is
         independent of the module that ran before.
         """
         with asking_tvm("Module.time_evaluator"):
             self._machine.save_function(MAIN, _SAVED, self._image, include_return=False)
-            evaluator = self._machine.time_evaluator(_SAVED, self.device, number=1, repeat=runs)
+            if before:
+                tvm.register_global_func(_BEFORE, lambda *_: before(), override=True)
+            evaluator = self._machine.time_evaluator(
+                _SAVED, self.device, number=1, repeat=runs, f_preproc=_BEFORE if before else ""
+            )
             return [1e3 * seconds for seconds in evaluator().results]
 
     def run_with(self, instrument: Callable, runs: int = 1) -> tvm.runtime.Tensor:

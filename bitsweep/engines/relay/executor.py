@@ -1,11 +1,15 @@
 """A compiled module, loaded and ready to run."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tvm
 from tvm.contrib import graph_executor
 
 from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relay import INPUT
+
+_BEFORE = "bitsweep.before_a_run"
 
 
 class Executor:
@@ -28,12 +32,17 @@ class Executor:
             self._graph.run()
             return self._graph.get_output(0).numpy()[0].astype(np.float32)
 
-    def time(self, runs: int) -> list[float]:
-        """Return the milliseconds of each of `runs` runs on the input last set.
+    def time(self, runs: int, before: Callable[[], None] | None = None) -> list[float]:
+        """Return the milliseconds of each of `runs` runs on the input last set; `before` is called
+        before each.
 
         TVM's time evaluator runs once more, first, and drops that run: what it measures is
         independent of the module that ran before.
         """
         with asking_tvm("Module.time_evaluator"):
-            evaluator = self._graph.module.time_evaluator("run", self.device, number=1, repeat=runs)
+            if before:
+                tvm.register_func(_BEFORE, lambda *_: before(), override=True)
+            evaluator = self._graph.module.time_evaluator(
+                "run", self.device, number=1, repeat=runs, f_preproc=_BEFORE if before else ""
+            )
             return [1e3 * seconds for seconds in evaluator().results]
