@@ -9,6 +9,7 @@ with `os.EX_IOERR`, because it could not write REPLY or its output.
 
 import ctypes
 import faulthandler
+import gc
 import importlib
 import importlib.util
 import json
@@ -60,8 +61,10 @@ def main(request_path: str, reply_path: str) -> None:
     try:
         package = f"bitsweep.engines.{request['engine']}"
         if importlib.util.find_spec(f"{package}.process"):
-            importlib.import_module(f"{package}.process")
+            importlib.import_module(f"{package}.process").prepare(request["task"])
+        gc.disable()  # imports make many objects, and no garbage
         task = importlib.import_module(f"{package}.{request['task']}")
+        gc.enable()
         task.run(request["inputs"], request["outputs"], request["settings"])
     except Refused as refusal:
         traceback.print_exc()

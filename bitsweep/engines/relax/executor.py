@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import tvm
-from tvm import relax
+from tvm.runtime.vm import VirtualMachine
 
 from bitsweep.engines.refusal import asking_tvm
 from bitsweep.engines.relax import MAIN
@@ -16,13 +16,13 @@ _BEFORE = "bitsweep.before_a_run"
 class Executor:
     """The network in a `module.so`, or in a library just built, on the CPU, at batch size 1."""
 
-    def __init__(self, library: str | tvm.runtime.Module | relax.VMExecutable):
+    def __init__(self, library: str | tvm.runtime.Module | tvm.runtime.Executable):
         self.device = tvm.cpu()
         if isinstance(library, str):
             with asking_tvm("tvm.runtime.load_module"):
                 library = tvm.runtime.load_module(library)
         with asking_tvm("relax.VirtualMachine"):
-            self._machine = relax.VirtualMachine(library, self.device)
+            self._machine = VirtualMachine(library, self.device)
             self._image = None
 
     def set_input(self, image: np.ndarray) -> None:

@@ -16,5 +16,7 @@ def _import_when_used(package: str, name: str) -> None:
     setattr(sys.modules[package], name, module)
 
 
-# TVM imports it, for what is not used here, which takes as long as the rest of TVM.
-_import_when_used("scipy", "stats")
+def prepare(task: str) -> None:
+    """Spare the process of any task what its TVM imports for nothing."""
+    # For what is not used here, which takes as long as the rest of TVM.
+    _import_when_used("scipy", "stats")
