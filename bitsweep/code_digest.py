@@ -2,12 +2,16 @@
 
 import ast
 import hashlib
+import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+
+from bitsweep.artifact import write_text
 
 # What runs and records stages, and the config, whose values are parameters of the rules: neither
 # makes what a stage results in, and every stage would be stale by an edit of a message in it.
@@ -19,8 +23,17 @@ _FRAME = {
     "bitsweep.config",
 }
 
+# Where it is kept what files were found to hold.
+_kept: Path | None = None
+
 # The rule `engine` sees to TVM, which is not this environment's in every engine.
 _TVM = {"tvm", "tvm_ffi"}
+
+
+def keep_in(folder: Path) -> None:
+    """Keep in a folder what files hold, by their content: parsing them takes a second."""
+    global _kept
+    _kept = folder
 
 
 @cache
@@ -73,11 +86,16 @@ def _digest(imports: Iterable[str], roots: tuple[Path, ...]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _files(name: str, roots: tuple[Path, ...]) -> Iterator[tuple[str, Path | None]]:
+@cache
+def _files(name: str, roots: tuple[Path, ...]) -> tuple[tuple[str, Path | None], ...]:
     """The modules that the import of a dotted name runs, with their files; None where it has none.
 
     What is no module is an attribute, which its package may keep in another of its modules.
     """
+    return tuple(_walk(name, roots))
+
+
+def _walk(name: str, roots: tuple[Path, ...]) -> Iterator[tuple[str, Path | None]]:
     package, rest = "", name
     homes: dict[str, str] = {}
     while rest:
@@ -125,13 +143,47 @@ class _Source:
     homes: dict[str, str]
     texts: frozenset[str]
 
+    def json(self) -> str:
+        return json.dumps([self.digest, sorted(self.imports), self.homes, sorted(self.texts)])
+
+    @classmethod
+    def of_json(cls, text: str) -> "_Source":
+        digest, imports, homes, texts = json.loads(text)
+        return cls(digest, frozenset(imports), homes, frozenset(texts))
+
 
 @cache
 def _source(path: Path, package: str) -> _Source:
     try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError) as error:  # whoever imports it will hear of it
-        return _Source(f"{type(error).__name__}", frozenset(), {}, frozenset())
+        text = path.read_bytes()
+    except OSError as error:  # whoever imports it will hear of it
+        return _unread(error)
+    if _kept is None:
+        return _parsed(text, package)
+    key = hashlib.sha256(f"{_reader()} {package}\n".encode() + text).hexdigest()
+    with suppress(OSError, ValueError, TypeError):
+        return _Source.of_json(_kept.joinpath(key).read_text(encoding="utf-8"))
+    source = _parsed(text, package)
+    with suppress(OSError):  # then it is parsed again
+        write_text(_kept / key, source.json())
+    return source
+
+
+@cache
+def _reader() -> str:
+    """What tells how files were parsed: this code, and Python."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest() + sys.version
+
+
+def _unread(error: Exception) -> _Source:
+    return _Source(f"{type(error).__name__}", frozenset(), {}, frozenset())
+
+
+def _parsed(text: bytes, package: str) -> _Source:
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError) as error:  # whoever imports it will hear of it
+        return _unread(error)
     names: dict[str, str] = {}
     imports: set[str] = set()
     lookups: list[ast.Attribute] = []

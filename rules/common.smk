@@ -37,6 +37,8 @@ if " " in sys.executable:
         "make the environment in a folder without one"
     )
 
+code_digest.keep_in(Path(".snakemake/code"))
+
 EXPERIMENTS = [experiment.model_dump() for experiment in CONFIG.experiments]
 SENSITIVITIES = [experiment.model_dump() for experiment in CONFIG.sensitivities]
 BITS = [CONFIG.bits(experiment) for experiment in CONFIG.experiments]

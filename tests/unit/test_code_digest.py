@@ -249,3 +249,31 @@ def test_versions_of_other_packages_count(tmp_path, monkeypatch):
 def test_a_package_has_the_version_of_its_distribution(package, distribution):
     assert code_digest.version(package) == importlib.metadata.version(distribution)
     assert code_digest.version("no_such_package") is None
+
+
+@pytest.fixture
+def kept(tmp_path):
+    folder = tmp_path / "kept"
+    code_digest.keep_in(folder)
+    yield folder
+    code_digest._kept = None
+
+
+def test_what_files_hold_is_kept_by_their_content(original, kept, tmp_path, monkeypatch):
+    assert stale(original, copied(tmp_path / "first")) == set()
+    files = {path: path.read_bytes() for path in kept.iterdir()}
+
+    monkeypatch.setattr(code_digest, "_parsed", None)  # nothing is parsed again
+    assert stale(original, copied(tmp_path / "second")) == set()
+    monkeypatch.undo()
+
+    edited = copied(tmp_path / "edited")
+    with (edited / "bitsweep/metrics.py").open("a") as file:
+        file.write(CODE)
+    assert "evaluate" in {name.split()[0] for name in stale(original, edited)}
+    assert len(list(kept.iterdir())) == len(files) + 1
+
+    for path in files:  # as a full disk might leave them
+        path.write_bytes(b"")
+    assert stale(original, copied(tmp_path / "third")) == set()
+    assert {path: path.read_bytes() for path in files} == files
