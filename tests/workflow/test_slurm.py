@@ -428,7 +428,7 @@ def job_processes(checkout, numbers):
     return found
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_killed_snakemake_is_resumed(again, seed):
     targets = unexported(again)
     with running(again, "--", *targets, config=SWEEP) as snakemake:
