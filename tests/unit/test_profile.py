@@ -57,6 +57,7 @@ class Clock:
 
     def __init__(self, seconds, monkeypatch):
         self.now, self.seconds, self.runs = 0.0, seconds, 0
+        self.timed = []
         monkeypatch.setattr("bitsweep.profile.clock.time.monotonic", lambda: self.now)
 
     def set_input(self, image):
@@ -68,7 +69,10 @@ class Clock:
         return [3.0 + self.runs] * runs
 
     def time_operators(self):
-        return [1.0 * self.runs, 2.0]
+        self.timed.append([1.0 * self.runs, 2.0])
+
+    def taken(self):
+        return self.timed
 
 
 @pytest.mark.parametrize(("seconds", "rounds"), [(1e-4, MOST_ROUNDS), (9.0, LEAST_ROUNDS)])

@@ -1,0 +1,115 @@
+"""What each operator of a compiled module takes, within runs of the whole, by the tool's profile."""
+
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from bitsweep.engines.onnxruntime import session
+from bitsweep.engines.onnxruntime.executor import Executor
+from bitsweep.engines.refusal import asking_tvm
+
+_NOTHING = "Shape"  # an operator that looks at no element
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a kernel: its node's name, its operator, the data types of its tensors, in the
+    tool's words, weights and other constants left out, and the size of all, these included."""
+
+    node: str
+    operator: str
+    read: tuple[str, ...]
+    written: str
+    size_bytes: int
+
+
+class OperatorClock(Executor):
+    """The network in a module, and a copy of it, whose operators the tool's own profile times.
+
+    That counts its own work too, some microseconds for each operator, in which those of a short
+    network would drown: so the copy has after each operator one that does nothing.
+    """
+
+    def __init__(self, path: str):
+        super().__init__(path)
+        model = onnx.load(path)
+        self._nodes = list(model.graph.node)
+        copy = _with_nothing(model).SerializeToString()
+        constants = {one.name: _size_bytes(one) for one in model.graph.initializer}
+        (parameter,) = self._session.get_inputs()
+        self.set_input(np.zeros(parameter.shape[1:], np.float32))
+        with tempfile.TemporaryDirectory() as folder:
+            looked = self._opened(copy, folder)
+            with asking_tvm("onnxruntime.InferenceSession.run"):
+                looked.run(None, self._feed)
+            self.calls = [
+                self._call(event, constants)
+                for event in session.kernels(looked)
+                if not _is_nothing(event)
+            ]
+        self._folder = tempfile.TemporaryDirectory()
+        self._profiled = self._opened(copy, self._folder.name)
+
+    def time_operators(self) -> None:
+        """Time each of `calls` in a run on the input last set, after one that is dropped."""
+        with asking_tvm("onnxruntime.InferenceSession.run"):
+            for _ in range(2):
+                self._profiled.run(None, self._feed)
+
+    def taken(self) -> list[list[float]]:
+        """Return the milliseconds of each of `calls` in each run that timed them."""
+        with self._folder:
+            events = session.kernels(self._profiled)
+        size = 2 * len(self.calls)
+        starts = range(0, len(events), size)[1::2]
+        return [_less_nothing(events[start : start + size]) for start in starts]
+
+    @staticmethod
+    def _opened(model: bytes, folder: str) -> onnxruntime.InferenceSession:
+        return session.open_(model, session.profiled(session.options(optimised=True), folder))
+
+    def _call(self, event: dict, constants: dict[str, int]) -> Call:
+        about, node = event["args"], self._nodes[int(event["name"])]
+        parameters = sum(constants.get(name, 0) for name in set(node.input))
+        read = [kind for one in about["input_type_shape"] for kind, shape in one.items() if shape]
+        ((written, _),) = about["output_type_shape"][0].items()
+        size = int(about["activation_size"]) + int(about["output_size"]) + parameters
+        return Call(node.name, about["op_name"], tuple(read), written, size)
+
+
+def _with_nothing(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model, its nodes named by their places, each followed by one that does nothing."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    nodes = list(copy.graph.node)
+    del copy.graph.node[:]
+    for place, node in enumerate(nodes):
+        node.name = str(place)
+        # A second reader of what is dequantized would have the tool dequantize it twice.
+        near = node.input if node.op_type == "DequantizeLinear" else node.output
+        made = f"{place}/{_NOTHING}"
+        nothing = onnx.helper.make_node(_NOTHING, near[:1], [made], name=made)
+        copy.graph.node.extend([node, nothing])
+    return copy
+
+
+def _is_nothing(event: dict) -> bool:
+    return event["name"].endswith(_NOTHING)
+
+
+def _less_nothing(run: Sequence[dict]) -> list[float]:
+    """The milliseconds of the operators in a run, less what one takes that does nothing."""
+    by_itself = mean(event["dur"] for event in run if _is_nothing(event))
+    return [(event["dur"] - by_itself) / 1e3 for event in run if not _is_nothing(event)]
+
+
+def _size_bytes(tensor: onnx.TensorProto) -> int:
+    bits = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize * 8
+    return math.prod(tensor.dims) * bits // 8
