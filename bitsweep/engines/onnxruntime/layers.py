@@ -1,7 +1,6 @@
 """Which layer of the network an operator of the module is."""
 
 import re
-from dataclasses import dataclass
 
 import onnx
 
@@ -13,26 +12,19 @@ _WEIGHTS = re.compile(r"(.+)\.weight(?:_.+)?")
 _ADDED = re.compile(r"(?:_nchwc|_token_\d+)+$")
 
 
-@dataclass(frozen=True)
-class Layer:
-    """A layer: PyTorch's name, if it is known, and its multiplications with accumulation."""
+def layers(model: onnx.ModelProto) -> dict[str, dict]:
+    """Return what is known of a model's layers: `layer`, PyTorch's name or None, and `macs`.
 
-    name: str | None
-    macs: int
-
-
-def layers(model: onnx.ModelProto) -> dict[str, Layer]:
-    """Return a model's layers by the names of their nodes and of what these make.
-
-    What an activation makes belongs to the layer before it, as the optimiser names some nodes by
-    that.
+    The keys are the names of their nodes and of what these make, also by way of an activation: the
+    optimiser calls some nodes by that.
     """
     graph, shapes = accounting.shaped(model)
-    found: dict[str, Layer] = {}
+    found: dict[str, dict] = {}
     for node in graph.node:
         if macs := accounting.macs(node, shapes):
             weights = _WEIGHTS.fullmatch(node.input[1])
-            found[node.name] = found[node.output[0]] = Layer(weights and weights[1], macs)
+            layer = {"layer": weights and weights[1], "macs": macs}
+            found[node.name] = found[node.output[0]] = layer
         elif node.op_type in accounting.ACTIVATIONS and node.input[0] in found:
             found[node.output[0]] = found[node.input[0]]
     return found

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from bitsweep.engines.onnxruntime.layers import Layer, layers, plain
+from bitsweep.engines.onnxruntime.layers import layers, plain
 from bitsweep.engines.onnxruntime.operator_clock import Call, OperatorClock
 from bitsweep.profile import clock
 from bitsweep.profile.operators import LAYERS, Operator, kind_of
@@ -23,16 +23,14 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     clock.profile(timed, found, settings, outputs["operators"], _MISSING)
 
 
-def operators(calls: Sequence[Call], known: Mapping[str, Layer]) -> list[Operator]:
+def operators(calls: Sequence[Call], known: Mapping[str, Mapping]) -> list[Operator]:
     """Return what is known of each operator, whose layers are among the `known`."""
     found = []
     for call in calls:
         kind = kind_of(call.operator.lower(), call.read, call.written)
         layer = known.get(plain(call.node)) if kind in LAYERS else None
-        about = layer and {
-            "layer": layer.name,
-            "macs": layer.macs,
-            "arithmetic": "float" if "float" in call.read[0] else "integer",
-        }
-        found.append(Operator(call.operator, kind, call.size_bytes, **(about or {})))
+        about = {}
+        if layer:
+            about = {**layer, "arithmetic": "float" if "float" in call.read[0] else "integer"}
+        found.append(Operator(call.operator, kind, call.size_bytes, **about))
     return found

@@ -29,16 +29,16 @@ def chosen() -> dict[str, object]:
 class Executor:
     """The network in a module, a blob, or in a model, on the CPU, at batch size 1."""
 
-    def __init__(self, model: str | openvino.Model):
-        core = openvino.Core()
+    def __init__(self, model: str | openvino.Model, **more: object):
+        core, options = openvino.Core(), {**chosen(), **more}
         if isinstance(model, str):
             with asking_tvm("openvino.Core.import_model"):
                 blob = BytesIO(Path(model).read_bytes())
-                compiled = core.import_model(blob, DEVICE, chosen())
+                self._compiled = core.import_model(blob, DEVICE, options)
         else:
             with asking_tvm("openvino.Core.compile_model"):
-                compiled = core.compile_model(model, DEVICE, chosen())
-        self._request = compiled.create_infer_request()
+                self._compiled = core.compile_model(model, DEVICE, options)
+        self._request = self._compiled.create_infer_request()
 
     def set_input(self, image: np.ndarray) -> None:
         """Take an image, float32 (C, H, W)."""

@@ -1,0 +1,37 @@
+"""What each operator of a compiled module takes, within runs of the whole, by the tool's counters."""
+
+from bitsweep.engines.openvino.executor import Executor
+from bitsweep.engines.openvino.runtime_graph import executed
+
+
+class OperatorClock(Executor):
+    """The network in a module, with OpenVINO's own counters on, which no run is slower by.
+
+    They keep a mean of all runs, the first included, which makes the kernels: so that one is made
+    before, and taken from the mean of the others.
+    """
+
+    def __init__(self, path: str, image):
+        super().__init__(path, PERF_COUNT=True)
+        self.run(image)
+        self._first = executed(self._compiled)
+        self.operators = self._first
+        self._runs = 1
+
+    def time(self, runs: int) -> list[float]:
+        """Return the milliseconds of each of `runs` runs, as `Executor` does."""
+        self._runs += runs + 1
+        return super().time(runs)
+
+    def time_operators(self) -> None:
+        """Nothing: every run is counted."""
+
+    def taken(self) -> list[list[float]]:
+        """Return the mean milliseconds of each of `operators`."""
+        others = self._runs - 1
+        return [
+            [
+                (self._runs * after.microseconds - before.microseconds) / others / 1e3
+                for before, after in zip(self._first, executed(self._compiled), strict=True)
+            ]
+        ]
