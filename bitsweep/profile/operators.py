@@ -32,7 +32,10 @@ _NAMED_LATER: tuple[tuple[Kind, re.Pattern], ...] = (
             r"add|sub|mul|div|eltwise|relu|clip|lookup|sigmoid|tanh|silu|gelu|erf|exp|maximum|minimum"
         ),
     ),
-    ("layout", re.compile(r"layout|reorder|transpose|permute|reshape|flatten|squeeze|concat|pad|slice")),
+    (
+        "layout",
+        re.compile(r"layout|reorder|transpose|permute|reshape|flatten|squeeze|concat|pad|slice"),
+    ),
 )
 _HASH = re.compile(r"_[0-9a-f]{16}_")  # TVM's, for the end of a name that is too long
 

@@ -32,6 +32,14 @@ from tests.unit.figures import assert_texts_within
         ("qlookup", {"uint8"}, "uint8", "elementwise"),
         ("fused_nn_pad", {"uint8"}, "uint8", "layout"),
         ("transpose", {"float32"}, "float32", "layout"),
+        ("qlinearadd", {"uint8", "float"}, "uint8", "elementwise"),  # ONNX Runtime's
+        ("dequantizelinear", {"uint8"}, "float", "conversion"),
+        ("reorderoutput", {"float"}, "float", "layout"),
+        ("fullyconnected", {"uint8"}, "float32", "dense"),  # OpenVINO's
+        ("subgraph", {"float32"}, "uint8", "conversion"),
+        ("subgraph", {"float32"}, "float32", "elementwise"),
+        ("reorder", {"float32"}, "uint8", "conversion"),
+        ("reorder", {"float32"}, "float32", "layout"),
         ("softmax", {"float32"}, "float32", "other"),
         ("fused_stack_1addadd0add0add1_", {"float32"}, "float32", "other"),  # within a hash
     ],

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import median_grouped
 
 import numpy as np
 import onnx
@@ -106,7 +106,7 @@ def _is_nothing(event: dict) -> bool:
 
 def _less_nothing(run: Sequence[dict]) -> list[float]:
     """The milliseconds of the operators in a run, less what one takes that does nothing."""
-    by_itself = mean(event["dur"] for event in run if _is_nothing(event))
+    by_itself = median_grouped([event["dur"] for event in run if _is_nothing(event)])
     return [(event["dur"] - by_itself) / 1e3 for event in run if not _is_nothing(event)]
 
 
