@@ -1,10 +1,9 @@
-"""What each operator of a compiled module takes, within runs of the whole, by the tool's profile."""
+"""What each operator of a module takes, within runs of the whole, by the tool's own profile."""
 
 import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median_grouped
 
 import numpy as np

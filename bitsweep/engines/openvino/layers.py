@@ -19,6 +19,7 @@ def layers(model: openvino.Model) -> dict[str, dict]:
         elif node.get_type_name() == "Add":
             sources = [value.get_source_output().get_node() for value in node.inputs()]
             if any(source.get_type_name() == "Constant" for source in sources):
-                before = (found.get(source.get_friendly_name()) for source in sources)
-                found |= {name: layer for layer in before if layer}
+                for source in sources:
+                    if layer := found.get(source.get_friendly_name()):
+                        found[name] = layer
     return found

@@ -1,4 +1,6 @@
-"""What each operator of a compiled module takes, within runs of the whole, by the tool's counters."""
+"""What each operator of a module takes, within runs of the whole, by the tool's own counters."""
+
+import numpy as np
 
 from bitsweep.engines.openvino.executor import Executor
 from bitsweep.engines.openvino.runtime_graph import executed
@@ -11,7 +13,7 @@ class OperatorClock(Executor):
     before, and taken from the mean of the others.
     """
 
-    def __init__(self, path: str, image):
+    def __init__(self, path: str, image: np.ndarray):
         super().__init__(path, PERF_COUNT=True)
         self.run(image)
         self._first = executed(self._compiled)
