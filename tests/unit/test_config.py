@@ -363,6 +363,17 @@ MISTAKES = {
             "floats are not quantized, so that bits, storage cannot be given",
         ],
     ),
+    "floats and NNCF's settings": (
+        lambda raw: raw["precisions"]["int8"]["openvino"].update(floats="float16", weight_bits=8),
+        [
+            "precisions.int8.openvino",
+            "floats are not quantized, so that weight_bits cannot be given",
+        ],
+    ),
+    "floats that ONNX Runtime does not convert to": (
+        lambda raw: raw["precisions"]["int8"]["onnxruntime"].update(floats="bfloat16"),
+        ["precisions.int8.onnxruntime.floats = 'bfloat16'", "'float16'"],
+    ),
     "floats of a type that TVM does not convert to": (
         lambda raw: raw["precisions"].update(x={"relay": {"floats": "float8"}}),
         ["precisions.x.relay.floats = 'float8'", "'bfloat16' or 'float16'"],

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from bitsweep import machine
 from bitsweep.engines import packing
 from bitsweep.engines.declared import ENGINES
 from bitsweep.engines.onnxruntime.settings import OnnxRuntime
@@ -18,6 +19,11 @@ from tests.unit import laid_out, tasks
 
 MACS = (3 + 8) * 8 * 64 * 9 + 8 * 5
 SETTINGS = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+# What a CPU has one of that multiplies these floats.
+_HAVING = {
+    "bfloat16": {"avx512_bf16", "amx_bf16", "avx_ne_convert"},
+    "float16": {"avx512_fp16", "amx_fp16", "avx_ne_convert"},
+}
 IMPORTER = {"onnxruntime": "torch.onnx.export", "openvino": "openvino.convert_model"}
 
 
@@ -128,6 +134,35 @@ def test_the_operators_are_those_that_run(name, folder):
         assert len(of_layers) == 3
         assert set(of_layers) <= dtypes
         assert (folder / "module.ll").read_bytes() == (folder / "module.s").read_bytes() == b""
+
+
+@pytest.mark.parametrize("floats", ["bfloat16", "float16"])
+def test_a_module_of_16_bit_floats_answers_nearly_as_pytorch_does(name, folder, floats):
+    """Or is refused where the CPU has none, which OpenVINO itself takes others for in silence."""
+    if (name, floats) == ("onnxruntime", "bfloat16"):
+        pytest.skip("which it has no conversion to")
+    assert quantize(name, folder, floats=floats) is None, (folder / "log").read_text()
+    coverage = json.loads((folder / "coverage.json").read_text())
+    assert (coverage["macs"], coverage["integer_macs"]) == (MACS, 0)
+    ours = tasks_of(name)
+    failure = ours.compile_(folder).failure
+    if name == "openvino" and not _HAVING[floats] & machine.read_cpuinfo().flags:
+        assert (failure.kind, failure.type) == ("refused", "Precision")
+        assert failure.message.startswith(f"asked for {floats}, it computes in ")
+        return
+    assert failure is None, (folder / "log").read_text()
+    assert ours.link(folder).failure is None
+    epsilon = torch.finfo(getattr(torch, floats)).eps
+    assert epsilon / 100 < ours.difference(folder) <= 3 * epsilon  # which has three layers
+    layers = [one for one in ours.profile(folder)["operators"] if one["macs"]]
+    assert [(one["layer"], one["arithmetic"]) for one in layers] == [
+        ("stem.0", "float"),
+        ("body", "float"),
+        ("head", "float"),
+    ]
+    if name == "openvino":
+        told = packing.operators(str(folder / "objects.tar"))
+        assert {one["dtype"] for one in told if one["type"] == "Convolution"} == {floats}
 
 
 class Named(nn.Module):

@@ -9,7 +9,7 @@ from bitsweep.engines.onnxruntime import accounting
 # Of weights, as the exporter and the quantizer name them, after the layer in PyTorch.
 _WEIGHTS = re.compile(r"(.+)\.weight(?:_.+)?")
 # What the optimiser adds to the name of a node, or of what it made.
-_ADDED = re.compile(r"(?:_nchwc|_token_\d+)+$")
+_ADDED = re.compile(r"^InsertedPrecisionFreeCast_|(?:_nchwc|_token_\d+)+$")
 
 
 def layers(model: onnx.ModelProto) -> dict[str, dict]:
