@@ -114,6 +114,8 @@ def test_an_engine_has_the_precisions_that_it_has_a_section_for():
         ("relax", "int4", (4, 4)),
         ("relax", "w1a8", (1, 8)),
         ("relay", "apart", (4, 8)),
+        ("openvino", "bfloat16", (16, 16)),
+        ("onnxruntime", "float16", (16, 16)),
     ],
 )
 def test_bits_are_those_of_the_engines_section(engine, precision, bits):

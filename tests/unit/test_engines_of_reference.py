@@ -282,6 +282,13 @@ def test_four_bits_that_run_are_none_of_integers(folder, name):
     assert tasks_of(name).compile_(folder).failure is None, (folder / "log").read_text()
     dtypes = {one["dtype"] for one in packing.operators(str(folder / "objects.tar"))}
     assert {"float32", "uint4"} <= dtypes
+    assert tasks_of(name).link(folder).failure is None
+    layers = [one for one in tasks_of(name).profile(folder)["operators"] if one["macs"]]
+    assert [(one["layer"], one["arithmetic"]) for one in layers] == [
+        ("stem.0", "float"),
+        ("body", "float"),
+        ("head", "float"),
+    ]
 
 
 @pytest.mark.parametrize("named", [{"cpu": "znver4"}, {"triple": "aarch64-linux-gnu"}])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-_QUANTIZING = ("QuantizeLinear", "DequantizeLinear")
+QUANTIZING = ("QuantizeLinear", "DequantizeLinear")
 # What the tool has kernels of integers for, and their biases: fewer bits it turns into floats.
 _COMPUTED = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT32)
 ACTIVATIONS = ("Relu", "Clip")  # which the tool fuses with the operator before
@@ -28,7 +28,7 @@ def coverage(model: onnx.ModelProto) -> dict:
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and types[node.input[2]] in _COMPUTED:
             dequantized.update(node.output)
-        if node.op_type in _QUANTIZING:
+        if node.op_type in QUANTIZING:
             continue
         tensors = [name for name in node.input if name and name not in types]
         known = integer if node.op_type in ACTIVATIONS else dequantized
@@ -57,7 +57,7 @@ def shaped(model: onnx.ModelProto) -> tuple[onnx.GraphProto, dict[str, list[int]
 
 def _carry(shapes: dict[str, list[int]], nodes: Sequence[onnx.NodeProto]) -> None:
     """Give both ends of what quantizes the shape of one: inference does not, for 4 bits."""
-    edges = [(node.input[0], node.output[0]) for node in nodes if node.op_type in _QUANTIZING]
+    edges = [(node.input[0], node.output[0]) for node in nodes if node.op_type in QUANTIZING]
     for known, unknown in (*edges, *((end, start) for start, end in reversed(edges))):
         if known in shapes:
             shapes.setdefault(unknown, shapes[known])

@@ -11,10 +11,12 @@ import onnx
 import onnxruntime
 
 from bitsweep.engines.onnxruntime import session
+from bitsweep.engines.onnxruntime.accounting import QUANTIZING
 from bitsweep.engines.onnxruntime.executor import Executor
 from bitsweep.engines.refusal import asking_tvm
 
 _NOTHING = "Shape"  # an operator that looks at no element
+_OF_4_BITS = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class OperatorClock(Executor):
     """The network in a module, and a copy of it, whose operators the tool's own profile times.
 
     That counts its own work too, some microseconds for each operator, in which those of a short
-    network would drown: so the copy has after each operator one that does nothing.
+    network would drown: so the copy has operators that do nothing between them.
     """
 
     def __init__(self, path: str):
@@ -48,11 +50,9 @@ class OperatorClock(Executor):
             looked = self._opened(copy, folder)
             with asking_tvm("onnxruntime.InferenceSession.run"):
                 looked.run(None, self._feed)
-            self.calls = [
-                self._call(event, constants)
-                for event in session.kernels(looked)
-                if not _is_nothing(event)
-            ]
+            events = session.kernels(looked)
+        self._events_of_a_run = len(events)
+        self.calls = [self._call(one, constants) for one in events if not _is_nothing(one)]
         self._folder = tempfile.TemporaryDirectory()
         self._profiled = self._opened(copy, self._folder.name)
 
@@ -66,7 +66,7 @@ class OperatorClock(Executor):
         """Return the milliseconds of each of `calls` in each run that timed them."""
         with self._folder:
             events = session.kernels(self._profiled)
-        size = 2 * len(self.calls)
+        size = self._events_of_a_run
         starts = range(0, len(events), size)[1::2]
         return [_less_nothing(events[start : start + size]) for start in starts]
 
@@ -84,18 +84,22 @@ class OperatorClock(Executor):
 
 
 def _with_nothing(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model, its nodes named by their places, each followed by one that does nothing."""
+    """The model, its nodes named by their places, each followed by one that does nothing.
+
+    But for those that quantize: `Shape` does not take four bits, and a second reader of what is
+    dequantized would have the tool dequantize it twice.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     nodes = list(copy.graph.node)
     del copy.graph.node[:]
     for place, node in enumerate(nodes):
         node.name = str(place)
-        # A second reader of what is dequantized would have the tool dequantize it twice.
-        near = node.input if node.op_type == "DequantizeLinear" else node.output
-        made = f"{place}/{_NOTHING}"
-        nothing = onnx.helper.make_node(_NOTHING, near[:1], [made], name=made)
-        copy.graph.node.extend([node, nothing])
+        copy.graph.node.append(node)
+        if node.op_type not in QUANTIZING:
+            name = f"{place}/{_NOTHING}"
+            nothing = onnx.helper.make_node(_NOTHING, node.output[:1], [name], name=name)
+            copy.graph.node.append(nothing)
     return copy
 
 
@@ -110,5 +114,6 @@ def _less_nothing(run: Sequence[dict]) -> list[float]:
 
 
 def _size_bytes(tensor: onnx.TensorProto) -> int:
-    bits = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize * 8
-    return math.prod(tensor.dims) * bits // 8
+    if tensor.data_type in _OF_4_BITS:
+        return math.prod(tensor.dims) // 2
+    return math.prod(tensor.dims) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
