@@ -16,8 +16,7 @@ class OperatorClock(Executor):
     def __init__(self, path: str, image: np.ndarray):
         super().__init__(path, PERF_COUNT=True)
         self.run(image)
-        self._first = executed(self._compiled)
-        self.operators = self._first
+        self.operators = executed(self._compiled)
         self._runs = 1
 
     def time(self, runs: int) -> list[float]:
@@ -29,11 +28,9 @@ class OperatorClock(Executor):
         """Nothing: every run is counted."""
 
     def taken(self) -> list[list[float]]:
-        """Return the mean milliseconds of each of `operators`."""
+        """Return the mean milliseconds of each of `operators`, 0 where the counters cut it off."""
+        now = executed(self._compiled)
+        all_runs = [self._runs * operator.microseconds for operator in now]
+        first = [operator.microseconds for operator in self.operators]
         others = self._runs - 1
-        return [
-            [
-                (self._runs * after.microseconds - before.microseconds) / others / 1e3
-                for before, after in zip(self._first, executed(self._compiled), strict=True)
-            ]
-        ]
+        return [[max(0, a - b) / others / 1e3 for a, b in zip(all_runs, first, strict=True)]]
