@@ -1,5 +1,6 @@
 """What all sections of the configuration are made of."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -15,6 +16,17 @@ NUMBER = BeforeValidator(is_number)  # Python's True is a 1
 Count = Annotated[int, Field(ge=1), NUMBER]
 Bits = Annotated[int, Field(ge=1, le=8), NUMBER]
 Seed = Annotated[int, Field(ge=0, lt=2**32), NUMBER]
+
+FLOAT_BITS = 16  # of the types that `floats` can name
+
+
+def floats_alone(value: Any) -> Any:
+    """Refuse what a section of a precision gives beside `floats`, which are not quantized."""
+    given = value if isinstance(value, Mapping) else {}
+    others = ", ".join(key for key in given if key != "floats")
+    if others and given.get("floats") is not None:
+        raise ValueError(f"floats are not quantized, so that {others} cannot be given too")
+    return value
 
 
 class Section(BaseModel):

@@ -9,6 +9,7 @@ rule profile:
         ],
         module=EXPERIMENT + "module.so",
         ir=EXPERIMENT + "quantized.ir",
+        params=EXPERIMENT + "quantized.params",
         imported=IMPORTED + "imported.ir",
     output:
         outcome=EXPERIMENT + "profile.json",

@@ -21,7 +21,7 @@ Arithmetic = Literal["float", "integer", "bits"]
 # What a kernel's name tells, the first that it does; what is fused carries the names of its parts.
 _NAMED: tuple[tuple[Kind, re.Pattern], ...] = (
     ("convolution", re.compile(r"conv")),
-    ("dense", re.compile(r"dense|matmul|gemm|attention")),
+    ("dense", re.compile(r"dense|matmul|gemm|fullyconnected|attention")),
     ("pool", re.compile(r"pool")),
     ("conversion", re.compile(r"quantize|round")),
 )
@@ -29,11 +29,13 @@ _NAMED_LATER: tuple[tuple[Kind, re.Pattern], ...] = (
     (
         "elementwise",
         re.compile(
-            r"add|subtract|multiply|divide|relu|clip|lookup|sigmoid|tanh|silu|gelu|erf|exp|maximum"
-            r"|minimum"
+            r"add|sub|mul|div|eltwise|relu|clip|lookup|sigmoid|tanh|silu|gelu|erf|exp|maximum|minimum"
         ),
     ),
-    ("layout", re.compile(r"layout|transpose|permute|reshape|flatten|squeeze|concat|pad|slice")),
+    (
+        "layout",
+        re.compile(r"layout|reorder|transpose|permute|reshape|flatten|squeeze|concat|pad|slice"),
+    ),
 )
 _HASH = re.compile(r"_[0-9a-f]{16}_")  # TVM's, for the end of a name that is too long
 

@@ -156,7 +156,12 @@ class Tasks:
         failure = self.run(
             "profile",
             folder,
-            inputs={"module": "module.so", "ir": "quantized.ir", "imported": "imported.ir"},
+            inputs={
+                "module": "module.so",
+                "ir": "quantized.ir",
+                "params": "quantized.params",
+                "imported": "imported.ir",
+            },
             outputs={"operators": "operators.json"},
             input_shape=SHAPE,
             seed=0,

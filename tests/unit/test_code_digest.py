@@ -103,7 +103,8 @@ def test_every_rule_that_leaves_results_has_one():
         ("explanation/rules", {"aggregate"}),
         ("engines/relay/layers", {"profile relay"}),
         ("engines/relax/operator_clock", {"profile relax"}),
-        ("profile/clock", {"profile relay", "profile relax"}),
+        ("engines/openvino/operator_clock", {"profile openvino"}),
+        ("profile/clock", {f"profile {engine}" for engine in ENGINES}),
         ("engines/relax/loops", {"peaks relax"}),
         ("profile/peaks", {"aggregate", "profile_table"}),
         *(

@@ -114,6 +114,8 @@ def test_an_engine_has_the_precisions_that_it_has_a_section_for():
         ("relax", "int4", (4, 4)),
         ("relax", "w1a8", (1, 8)),
         ("relay", "apart", (4, 8)),
+        ("openvino", "bfloat16", (16, 16)),
+        ("onnxruntime", "float16", (16, 16)),
     ],
 )
 def test_bits_are_those_of_the_engines_section(engine, precision, bits):
@@ -362,6 +364,17 @@ MISTAKES = {
             "precisions.int8.relay",
             "floats are not quantized, so that bits, storage cannot be given",
         ],
+    ),
+    "floats and NNCF's settings": (
+        lambda raw: raw["precisions"]["int8"]["openvino"].update(floats="float16", weight_bits=8),
+        [
+            "precisions.int8.openvino",
+            "floats are not quantized, so that weight_bits cannot be given",
+        ],
+    ),
+    "floats that ONNX Runtime does not convert to": (
+        lambda raw: raw["precisions"]["int8"]["onnxruntime"].update(floats="bfloat16"),
+        ["precisions.int8.onnxruntime.floats = 'bfloat16'", "'float16'"],
     ),
     "floats of a type that TVM does not convert to": (
         lambda raw: raw["precisions"].update(x={"relay": {"floats": "float8"}}),

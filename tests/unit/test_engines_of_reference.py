@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from bitsweep import machine
 from bitsweep.engines import packing
 from bitsweep.engines.declared import ENGINES
 from bitsweep.engines.onnxruntime.settings import OnnxRuntime
@@ -18,6 +19,11 @@ from tests.unit import laid_out, tasks
 
 MACS = (3 + 8) * 8 * 64 * 9 + 8 * 5
 SETTINGS = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+# What a CPU has one of that multiplies these floats.
+_HAVING = {
+    "bfloat16": {"avx512_bf16", "amx_bf16", "avx_ne_convert"},
+    "float16": {"avx512_fp16", "amx_fp16", "avx_ne_convert"},
+}
 IMPORTER = {"onnxruntime": "torch.onnx.export", "openvino": "openvino.convert_model"}
 
 
@@ -90,6 +96,23 @@ def test_a_module_answers_as_pytorch_does(name, folder, quantized, near, integer
     ) == (not quantized)
     assert "Quantize" not in (folder / "imported.txt").read_text()
     assert ("Quantize" in (folder / "quantized.txt").read_text()) == quantized
+    operators = ours.profile(folder)["operators"]
+    layers = [(o["layer"], o["kind"], o["macs"], o["arithmetic"]) for o in operators if o["macs"]]
+    arithmetic = "integer" if quantized else "float"
+    assert layers == [
+        ("stem.0", "convolution", 3 * 8 * 64 * 9, arithmetic),
+        ("body", "convolution", 8 * 8 * 64 * 9, arithmetic),
+        ("head", "dense", 8 * 5, arithmetic),
+    ]
+    assert ("conversion" in {o["kind"] for o in operators}) == quantized
+    # The weights of the body, what it reads, writes and adds: bytes, or four of each, of which ONNX
+    # Runtime's kernels of floats want 16 channels.
+    (size,) = (o["bytes"] for o in operators if o["layer"] == "body")
+    elements = 8 * 8 * 9 + 3 * 8 * 64
+    assert elements - 8 * 64 <= size / (1 if quantized else 4) < 2 * elements
+    # The clock adds none of its own.
+    compiled_to = packing.operators(str(folder / "objects.tar"))
+    assert Counter(o["name"] for o in operators) == Counter(o["type"] for o in compiled_to)
 
 
 def test_the_operators_are_those_that_run(name, folder):
@@ -111,6 +134,79 @@ def test_the_operators_are_those_that_run(name, folder):
         assert len(of_layers) == 3
         assert set(of_layers) <= dtypes
         assert (folder / "module.ll").read_bytes() == (folder / "module.s").read_bytes() == b""
+
+
+@pytest.mark.parametrize("floats", ["bfloat16", "float16"])
+def test_a_module_of_16_bit_floats_answers_nearly_as_pytorch_does(name, folder, floats):
+    """Or is refused where the CPU has none, which OpenVINO itself takes others for in silence."""
+    if (name, floats) == ("onnxruntime", "bfloat16"):
+        pytest.skip("which it has no conversion to")
+    assert quantize(name, folder, floats=floats) is None, (folder / "log").read_text()
+    coverage = json.loads((folder / "coverage.json").read_text())
+    assert (coverage["macs"], coverage["integer_macs"]) == (MACS, 0)
+    ours = tasks_of(name)
+    failure = ours.compile_(folder).failure
+    if name == "openvino" and not _HAVING[floats] & machine.read_cpuinfo().flags:
+        assert (failure.kind, failure.type) == ("refused", "Precision")
+        assert failure.message.startswith(f"asked for {floats}, it computes in ")
+        return
+    assert failure is None, (folder / "log").read_text()
+    assert ours.link(folder).failure is None
+    epsilon = torch.finfo(getattr(torch, floats)).eps
+    assert epsilon / 100 < ours.difference(folder) <= 3 * epsilon  # which has three layers
+    layers = [one for one in ours.profile(folder)["operators"] if one["macs"]]
+    assert [(one["layer"], one["arithmetic"]) for one in layers] == [
+        ("stem.0", "float"),
+        ("body", "float"),
+        ("head", "float"),
+    ]
+    if name == "openvino":
+        told = packing.operators(str(folder / "objects.tar"))
+        assert {one["dtype"] for one in told if one["type"] == "Convolution"} == {floats}
+
+
+class Named(nn.Module):
+    """Layers that are hard to tell apart, or to recognise."""
+
+    def __init__(self):
+        super().__init__()
+        self.twice = nn.Conv2d(3, 3, 3, padding=1)
+        self.grouped = nn.Conv2d(3, 6, 3, groups=3, bias=False)
+        self.norm = nn.BatchNorm2d(6)
+        self.norm.weight.data = torch.tensor([1.0, -2.0, 0.5, -0.5, 1.0, 0.0])
+        # Of one weight for each output: whose they are cannot be told.
+        self.one, self.other = (nn.Conv2d(6, 6, 1, groups=6) for _ in range(2))
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.twice(torch.relu(self.twice(x)))
+        x = torch.relu(self.norm(self.grouped(x)))
+        return self.head(self.other(torch.relu(self.one(x))).mean((2, 3)))
+
+
+def test_layers_have_pytorchs_names_where_these_can_be_told(name, folder):
+    torch.manual_seed(0)
+    network, images = Named().eval(), torch.randn(4, *tasks.SHAPE)
+    with torch.no_grad():
+        np.savez(folder / "reference.npz", input=images, output=network(images))
+    trace(network, images[:1], folder)
+    assert import_(name, folder).failure is None, (folder / "log").read_text()
+    ours = compiled(name, folder, None)
+    layers = [
+        (one["layer"], one["macs"]) for one in ours.profile(folder)["operators"] if one["macs"]
+    ]
+    # OpenVINO's importer leaves weights without names, ONNX's keeps all.
+    second, *depthwise = {
+        "onnxruntime": ("twice", "one", "other"),
+        "openvino": ("twice#2", None, None),
+    }[name]
+    assert layers == [
+        ("twice", 3 * 3 * 64 * 9),
+        (second, 3 * 3 * 64 * 9),
+        ("grouped", 6 * 36 * 9),
+        *((one, 6 * 36) for one in depthwise),
+        ("head", 6 * 5),
+    ]
 
 
 def test_a_module_is_timed_in_lockstep(name, folder):
@@ -187,6 +283,13 @@ def test_four_bits_that_run_are_none_of_integers(folder, name):
     assert tasks_of(name).compile_(folder).failure is None, (folder / "log").read_text()
     dtypes = {one["dtype"] for one in packing.operators(str(folder / "objects.tar"))}
     assert {"float32", "uint4"} <= dtypes
+    assert tasks_of(name).link(folder).failure is None
+    layers = [one for one in tasks_of(name).profile(folder)["operators"] if one["macs"]]
+    assert [(one["layer"], one["arithmetic"]) for one in layers] == [
+        ("stem.0", "float"),
+        ("body", "float"),
+        ("head", "float"),
+    ]
 
 
 @pytest.mark.parametrize("named", [{"cpu": "znver4"}, {"triple": "aarch64-linux-gnu"}])

@@ -32,6 +32,14 @@ from tests.unit.figures import assert_texts_within
         ("qlookup", {"uint8"}, "uint8", "elementwise"),
         ("fused_nn_pad", {"uint8"}, "uint8", "layout"),
         ("transpose", {"float32"}, "float32", "layout"),
+        ("qlinearadd", {"uint8", "float"}, "uint8", "elementwise"),  # ONNX Runtime's
+        ("dequantizelinear", {"uint8"}, "float", "conversion"),
+        ("reorderoutput", {"float"}, "float", "layout"),
+        ("fullyconnected", {"uint8"}, "float32", "dense"),  # OpenVINO's
+        ("subgraph", {"float32"}, "uint8", "conversion"),
+        ("subgraph", {"float32"}, "float32", "elementwise"),
+        ("reorder", {"float32"}, "uint8", "conversion"),
+        ("reorder", {"float32"}, "float32", "layout"),
         ("softmax", {"float32"}, "float32", "other"),
         ("fused_stack_1addadd0add0add1_", {"float32"}, "float32", "other"),  # within a hash
     ],
@@ -57,6 +65,7 @@ class Clock:
 
     def __init__(self, seconds, monkeypatch):
         self.now, self.seconds, self.runs = 0.0, seconds, 0
+        self.timed = []
         monkeypatch.setattr("bitsweep.profile.clock.time.monotonic", lambda: self.now)
 
     def set_input(self, image):
@@ -68,7 +77,10 @@ class Clock:
         return [3.0 + self.runs] * runs
 
     def time_operators(self):
-        return [1.0 * self.runs, 2.0]
+        self.timed.append([1.0 * self.runs, 2.0])
+
+    def taken(self):
+        return self.timed
 
 
 @pytest.mark.parametrize(("seconds", "rounds"), [(1e-4, MOST_ROUNDS), (9.0, LEAST_ROUNDS)])

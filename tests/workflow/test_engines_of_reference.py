@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from torch import nn
 
 from bitsweep import tables
+from bitsweep.digits import residual_network
 from bitsweep.outcome import read
+from bitsweep.profile import table as profiles
 from tests.workflow.checkout import DIGITS
 
 ENGINES = ("onnxruntime", "openvino")
@@ -46,6 +49,18 @@ def test_the_digits_in_both_engines(digits):
         assert rows[engine, "int8"]["speedup_vs_float32"] > 0
         code = json.loads((results / engine / "cpu" / "int8" / "code.json").read_text())
         assert code["dtypes"]["i8"] > 9 > code["float32"]["dtypes"]["i8"] == 0  # convolutions
+        assert rows[engine, "int8"]["explanation"].startswith(f"{engine}/int8")
+    # Every layer is told in every experiment, by its name in PyTorch and of as many products.
+    layers = profiles.read(digits.path("results/tables/layers.csv")).dropna(subset=["macs"])
+    named = {
+        key: dict(zip(own["layer"], own["macs"], strict=True))
+        for key, own in layers.groupby(["engine", "precision"])
+    }
+    assert len(named) == 5  # int4 runs in one of them
+    assert all(own == named["openvino", "float32"] for own in named.values())
+    modules = residual_network().named_modules()
+    weighted = {name for name, module in modules if isinstance(module, nn.Conv2d | nn.Linear)}
+    assert set(named["openvino", "float32"]) == weighted
     refused = read(results / "openvino/cpu/int4/quantize.json").error
     assert refused.file == "nncf/common/quantization/structs.py"
     assert "digits/openvino/cpu/int4 failed@quantize: constrain_qconfig_list" in ended.output

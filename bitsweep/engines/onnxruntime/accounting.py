@@ -2,14 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx
 
-_QUANTIZING = ("QuantizeLinear", "DequantizeLinear")
+QUANTIZING = ("QuantizeLinear", "DequantizeLinear")
 # What the tool has kernels of integers for, and their biases: fewer bits it turns into floats.
 _COMPUTED = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT32)
-_ACTIVATIONS = ("Relu", "Clip")  # which the tool fuses with the operator before
+ACTIVATIONS = ("Relu", "Clip")  # which the tool fuses with the operator before
 
 
 def coverage(model: onnx.ModelProto) -> dict:
@@ -19,10 +19,7 @@ def coverage(model: onnx.ModelProto) -> dict:
     has a kernel take the integers. Returns `macs`, `integer_macs`, and `float_operators`: how many
     calls, by name, are of floats.
     """
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {info.name: _shape(info) for info in (*graph.input, *graph.value_info, *graph.output)}
-    shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    _carry(shapes, graph.node)
+    graph, shapes = shaped(model)
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
     dequantized: set[str] = set()
     integer: set[str] = set()
@@ -31,17 +28,17 @@ def coverage(model: onnx.ModelProto) -> dict:
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and types[node.input[2]] in _COMPUTED:
             dequantized.update(node.output)
-        if node.op_type in _QUANTIZING:
+        if node.op_type in QUANTIZING:
             continue
         tensors = [name for name in node.input if name and name not in types]
-        known = integer if node.op_type in _ACTIVATIONS else dequantized
+        known = integer if node.op_type in ACTIVATIONS else dequantized
         if tensors and all(name in known or name in dequantized for name in tensors):
             integer.update(node.output)
         else:
             floats[node.op_type] += 1
-        macs = _macs(node, shapes)
-        counts["macs"] += macs
-        counts["integer_macs"] += macs * (node.output[0] in integer)
+        own = macs(node, shapes)
+        counts["macs"] += own
+        counts["integer_macs"] += own * (node.output[0] in integer)
     return {
         "macs": counts["macs"],
         "integer_macs": counts["integer_macs"],
@@ -49,9 +46,18 @@ def coverage(model: onnx.ModelProto) -> dict:
     }
 
 
+def shaped(model: onnx.ModelProto) -> tuple[onnx.GraphProto, dict[str, list[int]]]:
+    """Return a model's graph, and the shapes of its tensors by their names."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {info.name: _shape(info) for info in (*graph.input, *graph.value_info, *graph.output)}
+    shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    _carry(shapes, graph.node)
+    return graph, shapes
+
+
 def _carry(shapes: dict[str, list[int]], nodes: Sequence[onnx.NodeProto]) -> None:
     """Give both ends of what quantizes the shape of one: inference does not, for 4 bits."""
-    edges = [(node.input[0], node.output[0]) for node in nodes if node.op_type in _QUANTIZING]
+    edges = [(node.input[0], node.output[0]) for node in nodes if node.op_type in QUANTIZING]
     for known, unknown in (*edges, *((end, start) for start, end in reversed(edges))):
         if known in shapes:
             shapes.setdefault(unknown, shapes[known])
@@ -61,7 +67,8 @@ def _shape(info: onnx.ValueInfoProto) -> list[int]:
     return [extent.dim_value for extent in info.type.tensor_type.shape.dim]
 
 
-def _macs(node: onnx.NodeProto, shapes: dict[str, list[int]]) -> int:
+def macs(node: onnx.NodeProto, shapes: Mapping[str, list[int]]) -> int:
+    """Return the multiplications with accumulation of an operator, of tensors of these shapes."""
     if node.op_type == "Conv":
         return math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
     if node.op_type == "MatMul":

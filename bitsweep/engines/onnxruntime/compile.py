@@ -1,6 +1,5 @@
 """Compile: an ONNX model to the one that ONNX Runtime optimises it to, for this machine."""
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -24,10 +23,8 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     model = ir.load(inputs).SerializeToString()
     with tempfile.TemporaryDirectory() as folder:
         optimised = Path(folder) / "optimised.onnx"
-        chosen = session.options(optimised=False)
+        chosen = session.profiled(session.options(optimised=False), folder)
         chosen.optimized_model_filepath = str(optimised)
-        chosen.enable_profiling = True
-        chosen.profile_file_prefix = str(Path(folder) / "profile")
         opened = session.open_(model, chosen)
         pack(outputs["objects"], optimised.read_bytes(), _operators(opened))
     for name in ("llvm_ir", "assembly"):
@@ -40,16 +37,13 @@ def _operators(opened: onnxruntime.InferenceSession) -> list[dict[str, str]]:
     (parameter,) = opened.get_inputs()
     with asking_tvm("onnxruntime.InferenceSession.run"):
         opened.run(None, {parameter.name: np.zeros(parameter.shape, np.float32)})
-        profile = opened.end_profiling()
-    events = json.loads(Path(profile).read_text())
-    kernels = [event for event in events if event["name"].endswith("_kernel_time")]
     return [
         {
-            "name": event["name"].removesuffix("_kernel_time"),
+            "name": event["name"],
             "type": event["args"]["op_name"],
             "dtype": _dtype(event["args"]["input_type_shape"]),
         }
-        for event in kernels
+        for event in session.kernels(opened)
     ]
 
 

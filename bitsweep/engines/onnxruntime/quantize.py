@@ -1,4 +1,4 @@
-"""Quantize: ONNX Runtime's static quantization, with the settings that the precision has."""
+"""Quantize: ONNX Runtime's static quantization, or its conversion to other floats."""
 
 import json
 from pathlib import Path
@@ -11,6 +11,7 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from bitsweep.engines.onnxruntime import ir
 from bitsweep.engines.onnxruntime.accounting import coverage
@@ -33,13 +34,18 @@ class _Images(CalibrationDataReader):
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """Quantize the model at `ir` and `params` on the images of `calibration`.
 
-    `settings["precision"]` is None for the float baseline, whose model passes unchanged.
+    `settings["precision"]` is None for the float baseline, whose model passes unchanged; one of
+    `floats` needs no images.
     `coverage`, JSON, tells how much of the result is to run in integers.
     """
     model = ir.load(inputs)
-    if settings["precision"] is not None:
-        images = np.load(inputs["calibration"])["input"]
-        model = _quantized(model, images, settings["precision"])
+    if precision := settings["precision"]:
+        if precision["floats"]:
+            with asking_tvm("onnxruntime.transformers.float16.convert_float_to_float16"):
+                model = convert_float_to_float16(model, keep_io_types=True)
+        else:
+            images = np.load(inputs["calibration"])["input"]
+            model = _quantized(model, images, precision)
     Path(outputs["coverage"]).write_text(json.dumps(coverage(model), indent=2) + "\n")
     ir.save(model, outputs)
 
@@ -51,6 +57,7 @@ def _quantized(model: onnx.ModelProto, images: np.ndarray, precision: dict) -> o
         "activation_type": _TYPES[precision["activation_type"]],
         "calibrate_method": _METHODS[precision["calibrate_method"]],
     }
+    del chosen["floats"]
     (parameter,) = model.graph.input
     with asking_tvm("onnxruntime.quantization.quantize_static"):
         return ir.made(

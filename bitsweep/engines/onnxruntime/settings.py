@@ -3,7 +3,9 @@
 import re
 from typing import Any, Literal
 
-from bitsweep.settings import Section
+from pydantic import model_validator
+
+from bitsweep.settings import FLOAT_BITS, Section, floats_alone
 
 Type = Literal["int4", "uint4", "int8", "uint8", "int16", "uint16"]
 
@@ -12,22 +14,26 @@ class OnnxRuntime(Section):
     """A precision in ONNX Runtime: arguments of its `quantize_static`, named as there.
 
     VNNI multiplies `uint8` by `int8`. Without it `reduce_range`, a bit less for weights, keeps sums
-    of products from saturating.
+    of products from saturating. `floats` stands alone: nothing is quantized then, but computed in
+    these, as far as `onnxruntime.transformers.float16` converts a model.
     """
 
+    floats: Literal["float16"] | None = None
     weight_type: Type = "int8"
     activation_type: Type = "uint8"
     per_channel: bool = True
     reduce_range: bool = False
     calibrate_method: Literal["minmax", "entropy", "percentile", "distribution"] = "minmax"
 
+    _alone = model_validator(mode="before")(floats_alone)
+
     @property
     def weight_bits(self) -> int:
-        return _bits(self.weight_type)
+        return FLOAT_BITS if self.floats else _bits(self.weight_type)
 
     @property
     def activation_bits(self) -> int:
-        return _bits(self.activation_type)
+        return FLOAT_BITS if self.floats else _bits(self.activation_type)
 
     @property
     def is_calibrated(self) -> bool:

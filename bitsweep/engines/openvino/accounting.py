@@ -5,7 +5,8 @@ from collections import Counter
 
 import openvino
 
-_CONVOLUTIONS = ("Convolution", "GroupConvolution")
+GROUPED = "GroupConvolution"
+LAYERS = ("Convolution", GROUPED, "MatMul")
 _IDLE = ("Constant", "Parameter", "Result", "FakeQuantize")
 # What keeps values as they are, and what is fused with the operator before.
 _PASSING = ("MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Concat")
@@ -38,14 +39,14 @@ def coverage(model: openvino.Model) -> dict:
             quantized.add(name)
         if kind in _IDLE:
             continue
-        macs = _macs(node, kind)
+        own = macs(node)
         known = quantized | integer if kind in _FUSED else quantized
-        if tensors and known.issuperset(tensors) and (not macs or all(weights)):
+        if tensors and known.issuperset(tensors) and (not own or all(weights)):
             integer.add(name)
         else:
             floats[kind] += 1
-        counts["macs"] += macs
-        counts["integer_macs"] += macs * (name in integer)
+        counts["macs"] += own
+        counts["integer_macs"] += own * (name in integer)
     return {
         "macs": counts["macs"],
         "integer_macs": counts["integer_macs"],
@@ -53,13 +54,15 @@ def coverage(model: openvino.Model) -> dict:
     }
 
 
-def _macs(node: openvino.Node, kind: str) -> int:
-    if kind not in (*_CONVOLUTIONS, "MatMul"):
+def macs(node: openvino.Node) -> int:
+    """Return the multiplications with accumulation of an operator."""
+    kind = node.get_type_name()
+    if kind not in LAYERS:
         return 0
     elements = math.prod(node.get_output_shape(0))
     if kind == "MatMul":
         shape = node.get_input_shape(0)
         return elements * shape[-2 if node.get_attributes()["transpose_a"] else -1]
     # Weights are (outputs, inputs, …), with the groups before them where there are any.
-    skipped = 2 if kind == "GroupConvolution" else 1
+    skipped = 2 if kind == GROUPED else 1
     return elements * math.prod(node.get_input_shape(1)[skipped:])

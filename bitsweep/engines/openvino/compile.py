@@ -5,13 +5,11 @@ from pathlib import Path
 import openvino
 
 from bitsweep.engines import here
-from bitsweep.engines.openvino import ir
-from bitsweep.engines.openvino.executor import DEVICE, chosen
+from bitsweep.engines.openvino import hint, ir
+from bitsweep.engines.openvino.executor import DEVICE, TYPES, chosen
+from bitsweep.engines.openvino.runtime_graph import executed
 from bitsweep.engines.packing import pack
-from bitsweep.engines.refusal import asking_tvm
-
-_DTYPES = {"f": "float", "bf": "bfloat", "i": "int", "u": "uint"}
-_NOT_RUN = ("Const", "Input", "Output")
+from bitsweep.engines.refusal import Refused, asking_tvm
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
@@ -21,32 +19,28 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """
     here.require(settings["target"], "openvino.Core.compile_model")
     model = ir.load(inputs)
+    floats = hint.noted(model)
     with asking_tvm("openvino.Core.compile_model"):
-        compiled = openvino.Core().compile_model(model, DEVICE, chosen())
+        compiled = openvino.Core().compile_model(model, DEVICE, chosen(floats))
+    _require(compiled, floats)
     with asking_tvm("openvino.CompiledModel.export_model"):
         blob = compiled.export_model().getvalue()
-    pack(outputs["objects"], blob, _operators(compiled.get_runtime_model()))
+    operators = [
+        {"name": one.name, "type": one.type, "dtype": one.dtype} for one in executed(compiled)
+    ]
+    pack(outputs["objects"], hint.joined(blob, floats), operators)
     for name in ("llvm_ir", "assembly"):
         Path(outputs[name]).touch()
 
 
-def _operators(model: openvino.Model) -> list[dict[str, str]]:
-    """The operators; the data type of one is the precision that the tool says it runs in."""
-    operators = []
-    for node in model.get_ordered_ops():
-        told = {key: value.astype(str) for key, value in node.get_rt_info().items()}
-        if told["layerType"] not in _NOT_RUN:
-            operators.append(
-                {
-                    "name": node.get_friendly_name(),
-                    "type": told["layerType"],
-                    "dtype": _dtype(told["runtimePrecision"]),
-                }
-            )
-    return operators
-
-
-def _dtype(precision: str) -> str:
-    """`float32` of `f32`."""
-    letters = precision.rstrip("0123456789")
-    return _DTYPES.get(letters, letters) + precision[len(letters) :]
+def _require(compiled: openvino.CompiledModel, floats: str) -> None:
+    """Raise `Refused` where the tool takes other floats than it was asked for, which it does not
+    say."""
+    taken = compiled.get_property(hint.HINT).to_string()
+    if taken != TYPES[floats]:
+        raise Refused(
+            "openvino.Core.compile_model",
+            "refused",
+            "Precision",
+            f"asked for {floats}, it computes in {taken} on this CPU",
+        )

@@ -9,37 +9,36 @@ from pathlib import Path
 import numpy as np
 import openvino
 
+from bitsweep.engines.openvino.hint import HINT, noted, parted
 from bitsweep.engines.refusal import asking_tvm
 
 DEVICE = "CPU"
+TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
-def chosen() -> dict[str, object]:
-    """What models are compiled with, for as many threads as the task has.
-
-    Floats are float32's: else bfloat16 takes their place where a CPU has it. A blob remembers none
-    of it.
-    """
+def chosen(floats: str) -> dict[str, object]:
+    """What models are compiled with, for as many threads as the task has; a blob remembers none."""
     return {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": int(os.environ["OMP_NUM_THREADS"]),
-        "INFERENCE_PRECISION_HINT": "f32",
+        HINT: TYPES[floats],
     }
 
 
 class Executor:
     """The network in a module, a blob, or in a model, on the CPU, at batch size 1."""
 
-    def __init__(self, model: str | openvino.Model):
+    def __init__(self, model: str | openvino.Model, **more: object):
         core = openvino.Core()
         if isinstance(model, str):
+            blob, floats = parted(Path(model).read_bytes())
             with asking_tvm("openvino.Core.import_model"):
-                blob = BytesIO(Path(model).read_bytes())
-                compiled = core.import_model(blob, DEVICE, chosen())
+                options = {**chosen(floats), **more}
+                self._compiled = core.import_model(BytesIO(blob), DEVICE, options)
         else:
             with asking_tvm("openvino.Core.compile_model"):
-                compiled = core.compile_model(model, DEVICE, chosen())
-        self._request = compiled.create_infer_request()
+                self._compiled = core.compile_model(model, DEVICE, chosen(noted(model)))
+        self._request = self._compiled.create_infer_request()
 
     def set_input(self, image: np.ndarray) -> None:
         """Take an image, float32 (C, H, W)."""

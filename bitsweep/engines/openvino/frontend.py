@@ -5,7 +5,7 @@ import openvino
 import torch
 
 from bitsweep.engines import agreement
-from bitsweep.engines.openvino import ir
+from bitsweep.engines.openvino import ir, naming
 from bitsweep.engines.openvino.executor import Executor
 from bitsweep.engines.refusal import asking_tvm
 
@@ -26,4 +26,5 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     executor = Executor(model)
     answers = np.stack([executor.run(image) for image in images])
     agreement.require(answers, expected, "openvino.convert_model")
+    naming.name_layers(model, {k: v.numpy() for k, v in scripted.state_dict().items()})
     ir.save(model, outputs)

@@ -1,4 +1,4 @@
-"""Quantize: NNCF's post-training quantization, with the settings that the precision has."""
+"""Quantize: NNCF's post-training quantization, or other floats than float32."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from nncf.quantization.advanced_parameters import (
     QuantizationParameters,
 )
 
-from bitsweep.engines.openvino import ir
+from bitsweep.engines.openvino import hint, ir
 from bitsweep.engines.openvino.accounting import coverage
 from bitsweep.engines.refusal import asking_tvm
 
@@ -20,7 +20,8 @@ from bitsweep.engines.refusal import asking_tvm
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """Quantize the model at `ir` and `params` on the images of `calibration`.
 
-    `settings["precision"]` is None for the float baseline, whose model passes unchanged.
+    `settings["precision"]` is None for the float baseline, whose model passes unchanged; to one of
+    `floats` it is noted what it is to be compiled for.
     `coverage`, JSON, tells how much of the result is to run in integers.
     """
     model = ir.load(inputs)
@@ -28,8 +29,11 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
         for name in ("ir", "params", "text"):
             shutil.copyfile(inputs[name], outputs[name])
     else:
-        images = np.load(inputs["calibration"])["input"]
-        model = _quantized(model, images, settings["precision"])
+        if floats := settings["precision"]["floats"]:
+            hint.note(model, floats)
+        else:
+            images = np.load(inputs["calibration"])["input"]
+            model = _quantized(model, images, settings["precision"])
         ir.save(model, outputs)
     Path(outputs["coverage"]).write_text(json.dumps(coverage(model), indent=2) + "\n")
 

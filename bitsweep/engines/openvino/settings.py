@@ -2,19 +2,32 @@
 
 from typing import Any, Literal
 
-from bitsweep.settings import Bits, Section
+from pydantic import model_validator
+
+from bitsweep.settings import FLOAT_BITS, Bits, Section, floats_alone
 
 
 class OpenVino(Section):
     """A precision in OpenVINO: arguments of `nncf.quantize`, named as there, and bits.
 
-    With the preset `performance` activations are symmetric, with `mixed` they are not.
+    With the preset `performance` activations are symmetric, with `mixed` they are not. `floats`
+    stands alone: nothing is quantized then, but computed in these, as its plugin for the CPU is
+    asked to by `INFERENCE_PRECISION_HINT`.
     """
 
+    floats: Literal["bfloat16", "float16"] | None = None
     weight_bits: Bits = 8
     activation_bits: Bits = 8
     preset: Literal["performance", "mixed"] = "performance"
     fast_bias_correction: bool = True
+
+    _alone = model_validator(mode="before")(floats_alone)
+
+    @model_validator(mode="after")
+    def _of_floats(self):
+        if self.floats:
+            self.__dict__.update(weight_bits=FLOAT_BITS, activation_bits=FLOAT_BITS)
+        return self
 
     @property
     def is_calibrated(self) -> bool:

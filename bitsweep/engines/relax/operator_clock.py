@@ -31,6 +31,7 @@ class OperatorClock(Executor):
         super().__init__(library)
         self.set_input(image)
         self.calls: list[Call] = []
+        self._taken: list[list[float]] = []
 
         def look(_kernel, symbol, before, _result, *arguments):
             if before and not symbol.startswith(_OF_THE_MACHINE):
@@ -39,8 +40,8 @@ class OperatorClock(Executor):
 
         self.run_with(look)
 
-    def time_operators(self) -> list[float]:
-        """Return the milliseconds of each of `calls` in one run on the input last set."""
+    def time_operators(self) -> None:
+        """Time each of `calls` in one run on the input last set."""
         taken: list[int] = []
         by_itself: list[int] = []  # what the clock takes
         nothing = tvm.get_global_func("vm.builtin.null_value")
@@ -59,7 +60,11 @@ class OperatorClock(Executor):
 
         # Twice: else the first operator would wake the threads.
         self.run_with(clock, runs=2)
-        return [(one - median(by_itself)) / 1e6 for one in taken[len(taken) // 2 :]]
+        self._taken.append([(one - median(by_itself)) / 1e6 for one in taken[len(taken) // 2 :]])
+
+    def taken(self) -> list[list[float]]:
+        """Return the milliseconds of each of `calls` in each run that timed them."""
+        return self._taken
 
 
 def _call(kernel: str, arguments) -> Call:

@@ -62,6 +62,7 @@ class OperatorClock(Executor):
         self._is_short = False
         self._is_operator = [node["op"] != "null" for node in graph["nodes"]]
         self.nodes = _nodes(graph)
+        self._taken: list[list[float]] = []
 
     def time(self, runs: int) -> list[float]:
         """Return the milliseconds of each of `runs` runs, as `Executor` does."""
@@ -69,8 +70,8 @@ class OperatorClock(Executor):
         self._is_short = min(taken) < _SHORT_MS
         return taken
 
-    def time_operators(self) -> list[float]:
-        """Return the milliseconds of each of `nodes` in one run on the input last set.
+    def time_operators(self) -> None:
+        """Time each of `nodes` in one run on the input last set.
 
         What lies between two operators, and the caches that it uses, would count as much as they do
         where a run is as short as the last one that was timed: there an operator is what a run up
@@ -78,7 +79,11 @@ class OperatorClock(Executor):
         """
         with asking_tvm("GraphExecutorDebug.ExecuteNode"):
             nanoseconds = self._by_runs() if self._is_short else self._one_by_one()
-        return [one / 1e6 for one in nanoseconds]
+        self._taken.append([one / 1e6 for one in nanoseconds])
+
+    def taken(self) -> list[list[float]]:
+        """Return the milliseconds of each of `nodes` in each run that timed them."""
+        return self._taken
 
     def _one_by_one(self) -> list[float]:
         taken, nothing = [], []

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, model_validator
 
-from bitsweep.settings import NUMBER, Section
+from bitsweep.settings import FLOAT_BITS, NUMBER, Section, floats_alone
 
 # What TVM 0.16 can be asked to store integers in, with its width in bits.
 STORAGE_BITS = {
@@ -14,7 +14,6 @@ STORAGE_BITS = {
 }
 Storage = Literal[tuple(STORAGE_BITS)]
 Floats = Literal["bfloat16", "float16"]
-_FLOAT_BITS = 16
 
 # The operators that `relay.quantize` knows, as `_annotate.py` of TVM 0.16 registers them.
 QUANTIZABLE = (
@@ -104,11 +103,7 @@ class Relay(Section):
     @model_validator(mode="before")
     @classmethod
     def _spread(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        if value.get("floats") is not None:
-            if others := ", ".join(key for key in value if key != "floats"):
-                raise ValueError(f"floats are not quantized, so that {others} cannot be given too")
+        if not isinstance(value, Mapping) or floats_alone(value).get("floats") is not None:
             return value
         short = {key: value[key] for key in ("bits", "storage") if value.get(key) is not None}
         if len(short) == 2:
@@ -129,11 +124,11 @@ class Relay(Section):
 
     @property
     def weight_bits(self) -> int:
-        return _FLOAT_BITS if self.floats else self.weight.bits
+        return FLOAT_BITS if self.floats else self.weight.bits
 
     @property
     def activation_bits(self) -> int:
-        return _FLOAT_BITS if self.floats else self.input.bits
+        return FLOAT_BITS if self.floats else self.input.bits
 
     @property
     def is_calibrated(self) -> bool:
