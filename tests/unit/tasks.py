@@ -121,7 +121,7 @@ class Tasks:
             folder,
             inputs={"ir": "quantized.ir", "params": "quantized.params"},
             outputs={"objects": "objects.tar", "llvm_ir": "module.ll", "assembly": "module.s"},
-            **{"target": NATIVE, **more},
+            **{"target": NATIVE, "tuner": None, **more},
         )
 
     def link(self, folder):
