@@ -339,8 +339,8 @@ class Config(Section):
                 by = self.targets[target].tuning.by
                 having = [name for name, engine in ENGINES.items() if by in engine.tuners]
                 raise ValueError(
-                    f"targets.{target}.tuning.by = {by!r} is there in {', '.join(having)} only, and "
-                    f"the engines of the sweep are {', '.join(self.sweep.engines)}"
+                    f"targets.{target}.tuning.by = {by!r} is there in {', '.join(having)} only, "
+                    f"and the engines of the sweep are {', '.join(self.sweep.engines)}"
                 )
         for engine in self.sweep.engines:
             if not any(self.tunes(engine, target) for target in self.sweep.targets):

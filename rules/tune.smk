@@ -12,7 +12,9 @@ rule tune:
         LOGS + "{model}/{engine}/{target}/{precision}/tune.log",
     wildcard_constraints:
         target=one_of(
-            name for name, target in CONFIG.targets.items() if target.tuning is not None
+            name
+            for name, target in CONFIG.targets.items()
+            if target.tuning is not None
         )
         or "(?!)",
     threads: WHOLE_MACHINE
