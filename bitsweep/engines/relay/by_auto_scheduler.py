@@ -42,6 +42,7 @@ class Search:
         self._policy = auto_scheduler.SketchPolicy(
             task,
             params=dict(_DRAWN),
+            seed=1 + self.tried,
             verbose=0,
             init_search_callbacks=[auto_scheduler.PreloadMeasuredStates(str(log))],
         )

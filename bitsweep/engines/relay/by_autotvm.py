@@ -1,4 +1,7 @@
-"""AutoTVM: the knobs of TVM's schedule templates, tried at random, none twice."""
+"""AutoTVM: the knobs of TVM's schedule templates, tried at random, none twice.
+
+What TVM takes for want of tuning is tried first: of few candidates none may be as good.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +12,7 @@ from types import SimpleNamespace
 import tvm
 from tvm import autotvm
 from tvm.autotvm.measure.measure_methods import BuildResult, RPCRunner
+from tvm.autotvm.task.space import ConfigEntity, FallbackConfigEntity
 from tvm.autotvm.tuner import RandomTuner
 
 from bitsweep.engines.refusal import asking_tvm
@@ -26,7 +30,7 @@ class Search:
     def __init__(self, task: autotvm.task.Task, option: dict, log: Path, records: Sequence[dict]):
         self.key = json.dumps([str(task.target), task.name, task.args])
         self._option, self._log = option, log
-        self._tuner = RandomTuner(task)
+        self._tuner = _UntunedFirst(task)
         self._tuner.visited += [
             record["config"]["index"] for record in records if key(record) == self.key
         ]
@@ -69,6 +73,37 @@ def key(record: Mapping) -> str:
 def best(log: str) -> AbstractContextManager:
     """Return the context in which TVM compiles with the best of a log."""
     return autotvm.apply_history_best(log)
+
+
+class _UntunedFirst(RandomTuner):
+    def next_batch(self, batch_size: int) -> list[ConfigEntity]:
+        first = [] if self.visited else _untuned(self.task)
+        self.visited += first
+        later = super().next_batch(batch_size - len(first))
+        return [self.space.get(place) for place in first] + later
+
+
+def _untuned(task: autotvm.task.Task) -> list[int]:
+    """Where in its space the schedule is that an operator has untuned; nowhere for some."""
+    config = FallbackConfigEntity()
+    with asking_tvm("autotvm.Task.instantiate"), task.target:
+        task.instantiate(config)
+    untuned = _values(config)
+    space = task.config_space
+    places = range(space.range_length)
+    return [
+        place
+        for place in places
+        if space.is_index_valid(place) and _values(space.get(place)) == untuned
+    ][:1]
+
+
+def _values(config: ConfigEntity) -> dict[str, object]:
+    """What a configuration has of each knob; how often a tile fits is no choice."""
+    return {
+        name: tuple(knob.size[1:]) if hasattr(knob, "size") else knob.val
+        for name, knob in config._entity_map.items()
+    }
 
 
 class _Here(RPCRunner):
