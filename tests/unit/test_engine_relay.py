@@ -91,22 +91,24 @@ def test_a_module_is_compiled_by_what_its_tuning_found_the_fastest(folder, tuner
 
     def code(fastest):
         """The module's, where of each operator's two candidates that one was the fastest."""
-        for candidates in of_one.values():
+        for name, candidates in of_one.items():
             for place, record in enumerate(candidates):
                 if record[result][1] == 0:  # it could be built and run
-                    record[result][0] = [1e-6 if place == fastest else 1e-3]
+                    # Of a dense layer's two templates, TVM prefers the other one untuned.
+                    is_fast = place == fastest and "dense_nopack" not in name
+                    record[result][0] = [1e-6 if is_fast else 1e-3]
         lines = "".join(f"{json.dumps(record)}\n" for record in records)
         (folder / "tuning.log").write_text(lines, encoding="utf-8")
         assert RELAY.compile_(folder, tuner=tuner).failure is None, (folder / "log").read_text()
         assert RELAY.link(folder).failure is None
         assert RELAY.difference(folder) <= 1e-5
-        return (folder / "module.ll").read_text()
+        return (folder / "module.s").read_text()
 
     first = code(fastest=0)
     assert first != code(fastest=1)
-    if tuner == "autotvm":
+    if tuner == "autotvm":  # which begins with what is taken untuned
         assert RELAY.compile_(folder).failure is None
-        assert (folder / "module.ll").read_text() == first
+        assert (folder / "module.s").read_text() == first
 
     kept.write_text(kept.read_text().replace("-mcpu=", "-mcpu=another-"), encoding="utf-8")
     with pytest.raises(UserError, match=r"kept is of another network or target: none of its \d+"):
