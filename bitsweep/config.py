@@ -147,16 +147,29 @@ class Engine(Section):
     python_path: str | None = None
 
 
+class Tuning(Section):
+    """How operators are tuned: `trials` candidates of each are measured on the machine.
+
+    They take turns, a few candidates at a time, for so many `seconds` at most.
+    """
+
+    by: Literal[tuple(dict.fromkeys(t for engine in ENGINES.values() for t in engine.tuners))]
+    trials: Count = 64
+    seconds: Annotated[float, Field(gt=0), NUMBER] = 900.0
+
+
 class Target(Section):
     """What is compiled for; `native` is this machine's, found out when a job runs.
 
-    Loops of engine `relax` are cut for so many `cores` to share.
+    Loops of engine `relax` are cut for so many `cores` to share. With `tuning`, what is compiled
+    for it is tuned first.
     """
 
     triple: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "native"
     cpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "native"
     attributes: tuple[Annotated[str, Field(pattern=r"^[+-][A-Za-z0-9_.-]+$")], ...] = ()
     cores: Cores = "native"
+    tuning: Tuning | None = None
 
 
 class Benchmark(Section):
@@ -323,7 +336,20 @@ class Config(Section):
                 _known(f"sweep.{kind}s", name, names)
             if len(set(swept)) < len(swept):
                 raise ValueError(f"sweep.{kind}s = {list(swept)} names one twice")
+        for target in self.sweep.targets:
+            if not any(self.tunes(engine, target) for engine in self.sweep.engines):
+                by = self.targets[target].tuning.by
+                having = [name for name, engine in ENGINES.items() if by in engine.tuners]
+                raise ValueError(
+                    f"targets.{target}.tuning.by = {by!r} is there in {', '.join(having)} only, "
+                    f"and the engines of the sweep are {', '.join(self.sweep.engines)}"
+                )
         for engine in self.sweep.engines:
+            if not any(self.tunes(engine, target) for target in self.sweep.targets):
+                raise ValueError(
+                    f"sweep.engines = {engine!r} can tune for none of the targets of the sweep: "
+                    f"{', '.join(self.sweep.targets)}; add one without tuning, or leave it out"
+                )
             if not any(self.exists(engine, precision) for precision in self.sweep.precisions):
                 raise ValueError(
                     f"sweep.engines = {engine!r} has none of the precisions of the sweep: "
@@ -358,6 +384,21 @@ class Config(Section):
     def exists(self, engine: str, precision: str) -> bool:
         """Return whether an engine has a precision: the baseline, or a section of its own."""
         return precision == BASELINE or engine in self.precisions[precision].engines
+
+    def tunes(self, engine: str, target: str) -> bool:
+        """Return whether an engine has what tunes for a target, if anything is to."""
+        tuning = self.targets[target].tuning
+        return tuning is None or tuning.by in ENGINES[engine].tuners
+
+    def untuned(self, target: str) -> str | None:
+        """Return the target of the sweep that is the same but for tuning.
+
+        None where there is none, or nothing is tuned for this one.
+        """
+        if self.targets[target].tuning is None:
+            return None
+        same = self.targets[target].model_copy(update={"tuning": None})
+        return next((name for name in self.sweep.targets if self.targets[name] == same), None)
 
     def has(self, model: str, precision: str) -> bool:
         """Return whether a model is to have a precision: the baseline, or one of its own."""
@@ -409,6 +450,8 @@ class Config(Section):
             left_out |= {"costs", "time_layers", "frontier", "search"}
         elif not goal.is_timed:
             left_out.add("time_layers")
+        if self.targets[experiment.target].tuning is None:
+            left_out.add("tune")
         return tuple(stage for stage in STAGES if stage not in left_out)
 
     @property
@@ -420,7 +463,9 @@ class Config(Section):
             for engine in self.sweep.engines
             for target in self.sweep.targets
             for precision in self.sweep.precisions
-            if self.exists(engine, precision) and self.has(model, precision)
+            if self.exists(engine, precision)
+            and self.has(model, precision)
+            and self.tunes(engine, target)
         )
 
     @property
@@ -431,7 +476,9 @@ class Config(Section):
             for model in self.sweep.models
             for target in self.sweep.targets
             for precision in self.sensitivity.precisions
-            if "relax" in self.sweep.engines and self.has(model, precision)
+            if "relax" in self.sweep.engines
+            and self.has(model, precision)
+            and self.tunes("relax", target)
         )
 
     @property

@@ -17,8 +17,9 @@ def summarize(samples: Path | str, settings: dict[str, Any]) -> dict[str, Any]:
     """Summarise the CSV that `measurement.measure` wrote under the same settings.
 
     Returns `latency` (see `statistics.summarize`, milliseconds), the same of the `baseline` and the
-    `speedup` over it (see `statistics.paired_speedup`), and of the `reference` and the
-    `reference_speedup`, None where the one or the other was not measured; how much was run, and
+    `speedup` over it (see `statistics.paired_speedup`), of the `reference` and the
+    `reference_speedup`, and of what is `untuned` and the `untuned_speedup`, None where the one or
+    the other was not measured; how much was run, and
     what `disturbed` it: whether it was, the mean percentages of the CPU time, and the mean clock,
     MHz; None where the machine does not tell.
     """
@@ -38,6 +39,7 @@ def summarize(samples: Path | str, settings: dict[str, Any]) -> dict[str, Any]:
         **_beside(rows, candidate, processes, "baseline", "speedup"),
         **_beside(rows, candidate, processes, "reference", "reference_speedup"),
         "reference_engine": settings["reference"],
+        **_beside(rows, candidate, processes, "untuned", "untuned_speedup"),
         **_surroundings(rows),
     }
 

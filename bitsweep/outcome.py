@@ -19,6 +19,7 @@ STAGES = (
     "frontier",
     "search",
     "quantize",
+    "tune",
     "compile",
     "export",
     "benchmark",

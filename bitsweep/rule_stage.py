@@ -17,7 +17,7 @@ Finish = Callable[[dict[str, str | None], dict[str, str]], None]
 # Inputs that are not artifacts of earlier stages: a record, outcomes, and the user's own files.
 _NOT_ARTIFACTS = (
     *("engine", "upstream", "baseline_outcome", "sources"),
-    *("reference_engine", "reference_module_outcome"),
+    *("reference_engine", "reference_module_outcome", "untuned_module_outcome"),
 )
 
 
@@ -30,17 +30,17 @@ def run(
     """Run the engine's `tasks`, one child process each, then `finish`, as the rule's stage.
 
     By convention of the rules, `input.upstream` are the outcomes that must be ok,
-    `input.baseline_outcome` that of the optional `input.baseline`, as
-    `input.reference_module_outcome` is that of `input.reference_module`, and the other inputs
-    artifacts by name. `output.outcome` is the outcome, which says what an output `coverage` says,
-    and the other outputs are artifacts. A task finds what the tasks before it wrote among its
-    inputs, unless an input has that name; `finish` takes the paths of inputs and outputs. Tasks are
-    run by `using`, by `task.run` unless told.
+    `input.baseline_outcome` that of the optional `input.baseline`, as those of
+    `input.reference_module` and `input.untuned_module` are called, and the other inputs artifacts
+    by name. `output.outcome` is the outcome, which says what an output `coverage` says, and the
+    other outputs are artifacts. A task finds what the tasks before it wrote among its inputs,
+    unless an input has that name; `finish` takes the paths of inputs and outputs. Tasks are run by
+    `using`, by `task.run` unless told.
     """
     run_task = using or task.run
     inputs = {name: p for name, p in snakemake.input.items() if name not in _NOT_ARTIFACTS}
     upstream = _as_list(snakemake.input.get("upstream", []))
-    for beside in ("baseline", "reference_module"):
+    for beside in ("baseline", "reference_module", "untuned_module"):
         if beside not in inputs:
             continue
         path = snakemake.input[f"{beside}_outcome"]

@@ -5,6 +5,7 @@ import itertools
 import pandas as pd
 from tabulate import tabulate
 
+from bitsweep import gains
 from bitsweep.bootstrap import MINIMUM
 from bitsweep.disturbance import OF_CPU_TIME, OF_ROUNDS
 from bitsweep.pairs import CHANCE, mcnemar_p
@@ -14,6 +15,7 @@ from bitsweep.tables import check, experiment_name, failures, place, share, warn
 _UNTRAINED = "untrained weights: seeded initialisation; accuracy has no meaning, agreement does"
 _DEGENERATE = "no better than one answer for all images"
 _OVER_REFERENCE = ("speedup_vs_reference", "reference_speedup_low")
+_OVER_UNTUNED = ("speedup_vs_untuned", "untuned_speedup_low")
 _POINTS = (
     "Points: of top-1 accuracy, from float32's on the same images; * more than chance "
     f"(McNemar's exact test, p < {CHANCE})."
@@ -26,6 +28,8 @@ def markdown(summary: pd.DataFrame) -> str:
     parts += [f"**Warning:** {sentence}." for sentence in warnings(summary)]
     if told := answers(summary):
         parts += ["## The answer", "\n".join(f"- {answer}." for answer in told)]
+    if tuned := gains.sentences(summary):
+        parts += ["## What tuning gives", "\n".join(f"- {gain}." for gain in tuned)]
     for model, of_model in summary.groupby("model", sort=False):
         parts += [f"## {model}", _about(of_model)]
         for (engine, target), group in of_model.groupby(["engine", "target"], sort=False):
@@ -55,7 +59,7 @@ def terminal(summary: pd.DataFrame) -> str:
     align = ["left", "left", *["right"] * (len(rows[0]) - 2)] if rows else None
     table = tabulate(rows, "keys", "simple", colalign=align, disable_numparse=True)
     told = [_POINTS] if summary["accuracy_difference"].notna().any() else []
-    found = "\n".join(answers(summary))
+    found = "\n".join(answers(summary) + gains.sentences(summary))
     return "\n\n".join(filter(None, [table, *told, *surroundings(summary), found]))
 
 
@@ -145,7 +149,7 @@ def _table(group: pd.DataFrame) -> str:
     measured = group[group["latency_median_ms"].notna()]
     several = measured["cpu_model"].nunique(dropna=False) > 1
     labelled = group["labelled"].fillna(False).any()
-    of = _over_reference(group)
+    of, tuned = _over_reference(group), group["speedup_vs_untuned"].notna().any()
     rows = [
         {
             "precision": row["precision"],
@@ -154,6 +158,7 @@ def _table(group: pd.DataFrame) -> str:
             "median latency, ms": _interval(row, "latency_median_ms", "latency_low_ms", "#.4g"),
             "speed-up": _interval(row, "speedup_vs_float32", "speedup_low", ".2f"),
             **({of: _interval(row, *_OVER_REFERENCE, ".2f")} if of else {}),
+            **({"over untuned": _interval(row, *_OVER_UNTUNED, ".2f")} if tuned else {}),
             **(_accuracy(row) if labelled else {}),
             "agreement with PyTorch": _share(row, "top1_agreement"),
             "SQNR, dB": _figure(row["sqnr_db"], "z.1f"),
@@ -294,7 +299,8 @@ def _measured(summary: pd.DataFrame) -> str:
     lines += [
         "- Speed-up: the float32 module's median over the experiment's, both timed in turn, each "
         "in a process of its own with the others stopped; above 1 the experiment is the faster. "
-        "Over another engine: the same beside that engine's float32.",
+        "Over another engine: the same beside that engine's float32; over untuned: beside the same "
+        "module without tuning.",
         "- Why: layers are convolutions and dense layers, peaks this machine's, measured by loops "
         "that do nothing else; each operator's time is in `layers.csv`.",
         "- No interval: too few blocks of runs to tell how far neighbours depend on each other "

@@ -61,6 +61,9 @@ _COLUMNS: dict[str, str] = {
     "reference_speedup_low": "Float64",
     "reference_speedup_high": "Float64",
     "reference": "string",
+    "speedup_vs_untuned": "Float64",
+    "untuned_speedup_low": "Float64",
+    "untuned_speedup_high": "Float64",
     "inputs": "Int64",
     "runs": "Int64",
     **_SURROUNDINGS,
@@ -338,6 +341,7 @@ def _model(model: dict) -> dict[str, object]:
 def _latency(payload: dict) -> dict[str, object]:
     latency, speedup = payload["latency"], payload["speedup"] or {}
     beside = payload["reference_speedup"] or {}
+    untuned = payload["untuned_speedup"] or {}
     return {
         "latency_median_ms": latency["median_ms"],
         "latency_low_ms": latency["median_low_ms"],
@@ -350,6 +354,9 @@ def _latency(payload: dict) -> dict[str, object]:
         "reference_speedup_low": beside.get("low"),
         "reference_speedup_high": beside.get("high"),
         "reference": payload["reference_engine"] if beside else None,
+        "speedup_vs_untuned": untuned.get("median"),
+        "untuned_speedup_low": untuned.get("low"),
+        "untuned_speedup_high": untuned.get("high"),
         "inputs": payload["inputs"],
         "runs": payload["inputs"] * payload["runs_per_input"],
         **{name: payload[name] for name in _SURROUNDINGS},

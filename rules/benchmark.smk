@@ -1,6 +1,7 @@
 rule benchmark:
     input:
         unpack(reference),
+        unpack(untuned),
         engine=ENGINE,
         upstream=EXPERIMENT + "export.json",
         module=EXPERIMENT + "module.so",

@@ -248,6 +248,10 @@ def experiment_of(wildcards):
         raise WorkflowError(
             f"precision {precision} has no section for engine {experiment.engine}"
         )
+    if not CONFIG.tunes(experiment.engine, experiment.target):
+        raise WorkflowError(
+            f"engine {experiment.engine} cannot tune by what target {experiment.target} asks for"
+        )
     return experiment
 
 
@@ -304,7 +308,50 @@ def times(wildcards):
 
 @signed
 def target_settings(wildcards):
-    return CONFIG.targets[wildcards.target].model_dump(mode="json")
+    return CONFIG.targets[wildcards.target].model_dump(mode="json", exclude={"tuning"})
+
+
+def tuning_settings(wildcards):
+    return CONFIG.targets[wildcards.target].tuning.model_dump(mode="json")
+
+
+def tuner(wildcards):
+    """What tunes an experiment, None where nothing does."""
+    tuned = "tune" in CONFIG.stages(experiment_of(wildcards))
+    return CONFIG.targets[wildcards.target].tuning.by if tuned else None
+
+
+@signed
+def kept_measurements(wildcards):
+    """Where tuning keeps what it has measured: no output, as those of a killed job are removed."""
+    name = CONFIG.targets[wildcards.target].tuning.by + ".jsonl"
+    return (LOGS + "{model}/{engine}/{target}/{precision}/" + name).format(**wildcards)
+
+
+@signed
+def tuning_seconds(wildcards):
+    """The limit of a tuning process: beside what it may measure it does what others do."""
+    return LIMIT_SECONDS + int(CONFIG.targets[wildcards.target].tuning.seconds)
+
+
+@signed
+def tuning_minutes(wildcards, attempt):
+    return (tuning_seconds(wildcards) // 60 + 5) * attempt
+
+
+@signed
+def tuned(wildcards):
+    """What tuning has left, for the targets that have it."""
+    if tuner(wildcards) is None:
+        return {}
+    return {"log": EXPERIMENT + "tuning.log"}
+
+
+@signed
+def before_compile(wildcards):
+    return [EXPERIMENT + "tune.json"] * bool(tuned(wildcards)) + [
+        EXPERIMENT + "quantize.json"
+    ]
 
 
 @signed
@@ -319,13 +366,27 @@ def float_code(wildcards):
 def reference(wildcards):
     """The float32 of the engine that all are timed beside, where the sweep has it."""
     engine = CONFIG.benchmark.reference
-    if engine not in CONFIG.sweep.engines:
+    target = CONFIG.untuned(wildcards.target) or wildcards.target
+    if engine not in CONFIG.sweep.engines or not CONFIG.tunes(engine, target):
         return {}
-    folder = FLOAT.replace("{engine}", engine)
+    folder = FLOAT.replace("{engine}", engine).replace("{target}", target)
     return {
         "reference_module": folder + "module.so",
         "reference_module_outcome": folder + "export.json",
         "reference_engine": ENGINE.replace("{engine}", engine),
+    }
+
+
+@signed
+def untuned(wildcards):
+    """The same module without tuning, to be timed beside, where the sweep has it."""
+    target = CONFIG.untuned(wildcards.target)
+    if target is None:
+        return {}
+    folder = EXPERIMENT.replace("{target}", target)
+    return {
+        "untuned_module": folder + "module.so",
+        "untuned_module_outcome": folder + "export.json",
     }
 
 

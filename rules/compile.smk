@@ -1,7 +1,8 @@
 rule compile:
     input:
+        unpack(tuned),
         engine=ENGINE,
-        upstream=EXPERIMENT + "quantize.json",
+        upstream=before_compile,
         ir=EXPERIMENT + "quantized.ir",
         params=EXPERIMENT + "quantized.params",
     output:
@@ -21,6 +22,7 @@ rule compile:
         limit_mb=LIMIT_MB,
     params:
         target=target_settings,
+        tuner=tuner,
         code=code_of("compile"),
         limits=times_limits_raised(EXPERIMENT + "compile.json"),
     message:

@@ -27,7 +27,8 @@ class Engine:
     `traced` is the form of the traced network that its importer reads. `requirements` are pip's
     files by what they are for (see `install.install`). `precision` is the model of its section of
     a precision. `place` finds where in the tool an error arose, of what was printed and the error's
-    type. `uses_llvm` tells whether it compiles for a target of LLVM's.
+    type. `uses_llvm` tells whether it compiles for a target of LLVM's. `tuners` are what its task
+    `tune` can tune by.
     """
 
     traced: Literal["torchscript", "exported"]
@@ -35,6 +36,7 @@ class Engine:
     precision: type
     place: Callable[[str, str], Place]
     uses_llvm: bool = False
+    tuners: tuple[str, ...] = ()
 
 
 ENGINES: Mapping[str, Engine] = {

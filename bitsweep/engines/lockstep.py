@@ -111,10 +111,10 @@ def run(
     log: Path | str,
     reference: Engine | None = None,
 ) -> Ended:
-    """Measure `module` of `inputs` beside `baseline`, of the same engine, and
+    """Measure `module` of `inputs` beside `baseline` and `untuned_module`, of the same engine, and
     `reference_module`, of the engine `reference`.
 
-    Either of these may be None. Each process runs the engine's `task`, to which `running.serve` is
+    Any of these may be None. Each process runs the engine's `task`, to which `running.serve` is
     given; `outputs["samples"]` is what `measurement.measure` writes. A process that fails is a
     failure of the measurement, whichever module it has. Raises what `Running.wait` does.
     """
@@ -122,6 +122,7 @@ def run(
         "candidate": (engine, inputs["module"]),
         "baseline": (engine, inputs.get("baseline")),
         "reference": (reference, inputs.get("reference_module")),
+        "untuned": (engine, inputs.get("untuned_module")),
     }
     children: list[child.Child] = []
     with staging_directory(log) as folder, child.taken_along(children):

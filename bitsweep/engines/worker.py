@@ -22,6 +22,7 @@ from pathlib import Path
 
 from bitsweep.artifact import write_text
 from bitsweep.engines.refusal import Refused, seconds_in_tvm
+from bitsweep.errors import UserError
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _WITH_PYTORCH = {"frontend"}
@@ -75,6 +76,8 @@ def main(request_path: str, reply_path: str) -> None:
             "message": refusal.text,
             "raised_by_tvm": refusal.kind != "refused" and refusal.__cause__ is not None,
         }
+    except UserError as error:
+        broke = str(error)
     except Exception as error:
         traceback.print_exc()
         broke = f"{type(error).__name__}: {error}"

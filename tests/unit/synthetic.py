@@ -123,7 +123,7 @@ def collected(results: Path, experiments: Sequence[Experiment]) -> pd.DataFrame:
 
 def stages(experiment: Experiment) -> list[str]:
     """Return the stages that an experiment goes through."""
-    left_out = {"costs", "time_layers", "frontier", "search"}
+    left_out = {"costs", "time_layers", "frontier", "search", "tune"}
     if experiment.precision == "float32":
         left_out.add("calibrate")
     return [stage for stage in STAGES if stage not in left_out]
@@ -227,6 +227,8 @@ def _latency(experiment: Experiment) -> dict:
         "reference": None,
         "reference_speedup": None,
         "reference_engine": "onnxruntime",
+        "untuned": None,
+        "untuned_speedup": None,
         "machine": {"cpu_model": "AMD EPYC 9B14", "node": "n1", "partition": None},
         "load_before": 0.4,
     }

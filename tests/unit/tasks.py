@@ -116,13 +116,26 @@ class Tasks:
             **{"target": NATIVE, **more},
         )
 
+    def tune(self, folder, **tuning):
+        """Tune the module; its log is `tuning.log`, what is kept of it `kept`."""
+        return self.run(
+            "tune",
+            folder,
+            inputs={"ir": "quantized.ir", "params": "quantized.params"},
+            outputs={"log": "tuning.log"},
+            target=NATIVE,
+            tuning={"seconds": 100, **tuning},
+            kept=str(folder / "kept"),
+        )
+
     def compile_(self, folder, **more):
+        log = {"log": "tuning.log"} if more.get("tuner") else {}
         return self.run(
             "compile",
             folder,
-            inputs={"ir": "quantized.ir", "params": "quantized.params"},
+            inputs={"ir": "quantized.ir", "params": "quantized.params", **log},
             outputs={"objects": "objects.tar", "llvm_ir": "module.ll", "assembly": "module.s"},
-            **{"target": NATIVE, **more},
+            **{"target": NATIVE, "tuner": None, **more},
         )
 
     def link(self, folder):

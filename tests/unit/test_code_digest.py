@@ -75,6 +75,8 @@ def test_every_rule_that_leaves_results_has_one():
         ("search/repair", {"search relax"}),
         ("engines/relay/tensors", in_engine("relay", ["calibrate", "quantize"])),
         ("engines/relay/compile", in_engine("relay", ["compile"])),
+        ("engines/relay/by_autotvm", in_engine("relay", ["compile", "tune"])),
+        ("engines/tuning", {"tune relay"}),
         ("engines/linking", {"export relay", "export relax", "time_layers relax"}),
         (
             "metrics",

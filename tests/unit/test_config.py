@@ -193,6 +193,60 @@ def test_an_experiment_goes_through_the_stages_of_its_precision():
     assert {e.precision for e in loaded.searches} == {"small", "fast"}
 
 
+TUNED = {"tuning": {"by": "autotvm", "trials": 2}}
+
+
+def tuning(engines=("relay", "onnxruntime"), targets=("cpu", "tuned"), **more):
+    sweep = {"engines": list(engines), "targets": list(targets), "precisions": ["float32"]}
+    return edited(
+        lambda raw: (raw["targets"].update(tuned=TUNED, **more), raw["sweep"].update(sweep))
+    )
+
+
+def test_only_what_an_engine_can_tune_for_is_swept():
+    loaded = config.load(tuning())
+    of_digits = [e for e in loaded.experiments if e.model == "digits"]
+    assert [(e.engine, e.target) for e in of_digits] == [
+        *(("relay", "cpu"), ("relay", "tuned"), ("onnxruntime", "cpu"))
+    ]
+    stages = [loaded.stages(e) for e in of_digits]
+    assert ["tune" in own for own in stages] == [False, True, False]
+    tuned = stages[1]
+    assert tuned.index("quantize") + 1 == tuned.index("tune") == tuned.index("compile") - 1
+
+
+def test_what_is_tuned_is_beside_the_same_target_without_tuning():
+    other = {"old": {"cpu": "x86-64"}, "older": {"cpu": "x86-64", **TUNED}}
+    loaded = config.load(tuning(targets=["tuned", "cpu", "old", "older"], **other))
+    assert {name: loaded.untuned(name) for name in loaded.sweep.targets} == {
+        **{"cpu": None, "tuned": "cpu", "old": None, "older": "old"}
+    }
+    assert config.load(tuning(["relay"], ["tuned"])).untuned("tuned") is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        (tuning(x={"tuning": {"by": "autotvm", "trials": 0}}), "trials = 0: allowed is 1 or more"),
+        (tuning(x={"tuning": {"by": "autotvm", "seconds": 0}}), "seconds = 0: allowed is more"),
+        (tuning(x={"tuning": {"by": "auto_tvm"}}), "did you mean autotvm"),
+        (
+            tuning(["openvino"]),
+            "targets.tuned.tuning.by = 'autotvm' is there in relay only, and the engines of the "
+            "sweep are openvino",
+        ),
+        (
+            tuning(targets=["tuned"]),
+            "sweep.engines = 'onnxruntime' can tune for none of the targets of the sweep: tuned",
+        ),
+    ],
+)
+def test_tuning_that_cannot_be_is_refused(raw, sentence):
+    with pytest.raises(UserError, match=r"^config: ") as error:
+        config.load(raw)
+    assert sentence in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("section", "bits"),
     [

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -57,6 +58,61 @@ def test_a_module_answers_as_pytorch_does(folder, precision):
         (None, "dense", 8 * 5, "float"),
     ]
     assert ("conversion" in {o["kind"] for o in operators}) == (precision is not None)
+
+
+RECORDS = {
+    "autotvm": (lambda record: record["input"][:3], "result"),
+    "auto_scheduler": (lambda record: record["i"][0], "r"),
+}
+"""Of each tuner's records, what tells the operator, and what was measured."""
+
+
+@pytest.mark.parametrize("tuner", RECORDS)
+def test_a_module_is_compiled_by_what_its_tuning_found_the_fastest(folder, tuner):
+    operator, result = RECORDS[tuner]
+    kept = folder / "kept"
+
+    def tune(trials):
+        return RELAY.tune(folder, by=tuner, trials=trials)
+
+    assert RELAY.quantize(folder, None).failure is None
+    assert tune(1).failure is None, (folder / "log").read_text()
+    first = kept.read_text()
+    kept.write_text(first + first[:40], encoding="utf-8")  # as a kill leaves it
+    assert tune(2).failure is None, (folder / "log").read_text()
+    assert kept.read_text().startswith(first)
+    assert kept.read_text() == (folder / "tuning.log").read_text()
+
+    records = [json.loads(line) for line in kept.read_text().splitlines()]
+    of_one = defaultdict(list)
+    for record in records:
+        of_one[json.dumps(operator(record))].append(record)
+    assert {len(candidates) for candidates in of_one.values()} == {2}
+
+    def code(fastest):
+        """The module's, where of each operator's two candidates that one was the fastest."""
+        for name, candidates in of_one.items():
+            for place, record in enumerate(candidates):
+                if record[result][1] == 0:  # it could be built and run
+                    # Of a dense layer's two templates, TVM prefers the other one untuned.
+                    is_fast = place == fastest and "dense_nopack" not in name
+                    record[result][0] = [1e-6 if is_fast else 1e-3]
+        lines = "".join(f"{json.dumps(record)}\n" for record in records)
+        (folder / "tuning.log").write_text(lines, encoding="utf-8")
+        assert RELAY.compile_(folder, tuner=tuner).failure is None, (folder / "log").read_text()
+        assert RELAY.link(folder).failure is None
+        assert RELAY.difference(folder) <= 1e-5
+        return (folder / "module.s").read_text()
+
+    first = code(fastest=0)
+    assert first != code(fastest=1)
+    if tuner == "autotvm":  # which begins with what is taken untuned
+        assert RELAY.compile_(folder).failure is None
+        assert (folder / "module.s").read_text() == first
+
+    kept.write_text(kept.read_text().replace("-mcpu=", "-mcpu=another-"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"kept is of another network or target: none of its \d+"):
+        tune(2)
 
 
 @pytest.mark.parametrize(("floats", "llvm"), [("bfloat16", "i16"), ("float16", "half")])

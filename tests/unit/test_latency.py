@@ -39,9 +39,9 @@ def quiet(monkeypatch):
     monkeypatch.setattr(disturbance, "frequency_mhz", lambda: None)
 
 
-def sampled(folder, candidate=CANDIDATE, baseline=BASELINE, reference=None, **settings):
+def sampled(folder, candidate=CANDIDATE, baseline=BASELINE, beside=None, **settings):
     path = folder / "samples.csv"
-    blocks = {"candidate": candidate, "baseline": baseline, "reference": reference}
+    blocks = {"candidate": candidate, "baseline": baseline, **(beside or {})}
     modules = {name: Module(taken.flat) for name, taken in blocks.items() if taken is not None}
     measurement.measure(modules, SETTINGS | settings, path)
     return path
@@ -74,12 +74,13 @@ def test_the_speedup_is_over_blocks_taken_side_by_side(tmp_path):
     )
 
 
-def test_the_speedup_over_the_reference_is_of_its_own_blocks(tmp_path):
-    reference = drawn(2, 5.0)
-    ratios = np.median(reference, axis=1) / np.median(CANDIDATE, axis=1)
-    figures = latency.summarize(sampled(tmp_path, reference=reference), SETTINGS)
-    assert figures["reference_speedup"]["median"] == pytest.approx(np.median(ratios))
-    assert figures["reference"]["median_ms"] == pytest.approx(np.median(reference))
+@pytest.mark.parametrize("module", ["reference", "untuned"])
+def test_the_speedup_over_another_module_is_of_its_own_blocks(tmp_path, module):
+    blocks = drawn(2, 5.0)
+    ratios = np.median(blocks, axis=1) / np.median(CANDIDATE, axis=1)
+    figures = latency.summarize(sampled(tmp_path, beside={module: blocks}), SETTINGS)
+    assert figures[f"{module}_speedup"]["median"] == pytest.approx(np.median(ratios))
+    assert figures[module]["median_ms"] == pytest.approx(np.median(blocks))
     assert figures["reference_engine"] == "onnxruntime"
     assert figures["speedup"] == latency.summarize(tmp_path / "samples.csv", SETTINGS)["speedup"]
 
@@ -109,6 +110,7 @@ def test_without_a_baseline_there_is_no_speedup(tmp_path):
     assert figures["baseline"] is None
     assert figures["speedup"] is None
     assert figures["reference"] is figures["reference_speedup"] is None
+    assert figures["untuned"] is figures["untuned_speedup"] is None
     assert figures["latency"]["samples"] == 36
 
 

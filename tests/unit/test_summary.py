@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from bitsweep import gains
 from bitsweep.outcome import Failure
 from bitsweep.summary import markdown, terminal
 from tests.unit import synthetic
@@ -184,3 +185,21 @@ def test_speed_over_the_reference_is_told_where_it_was_measured(tmp_path):
         summary[column] = value
     assert "over onnxruntime" in terminal(summary).splitlines()[0]
     assert "| 2.50 [2.40, 2.70] |" in re.sub(" +", " ", markdown(summary))
+
+
+def test_what_tuning_gives_is_told_where_something_is_tuned(tmp_path):
+    summary = synthetic.summarise(
+        tmp_path, synthetic.sweep(["digits"], precisions=["float32", "int8"])
+    )
+    assert "uning" not in terminal(summary)
+    assert "What tuning gives" not in markdown(summary)
+    assert "| over untuned |" not in re.sub(" +", " ", markdown(summary))
+    summary["speedup_vs_untuned"] = [2.0, 3.0]
+    summary["untuned_speedup_low"] = [1.9, 2.8]
+    summary["untuned_speedup_high"] = [2.1, 3.2]
+    (gain,) = gains.sentences(summary)
+    assert gain in terminal(summary)
+    told = re.sub(" +", " ", markdown(summary))
+    assert f"## What tuning gives\n\n- {gain}.\n" in told
+    assert "| over untuned |" in told
+    assert "| 3.00 [2.80, 3.20] |" in told

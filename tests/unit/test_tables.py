@@ -190,18 +190,17 @@ def test_a_missing_baseline_leaves_the_size_ratio_out(tmp_path, monkeypatch):
     assert summary["module_size_bytes"].notna().all()
 
 
-def test_the_speed_over_the_reference_has_its_columns(tmp_path, monkeypatch):
+def test_the_speeds_over_other_modules_have_their_columns(tmp_path, monkeypatch):
     latency = synthetic._latency
     speedup = {"median": 2.0, "low": 1.9, "high": 2.2}
-    monkeypatch.setattr(
-        synthetic,
-        "_latency",
-        lambda experiment: latency(experiment) | {"reference_speedup": speedup},
-    )
+    beside = {"reference_speedup": speedup, "untuned_speedup": {**speedup, "median": 2.1}}
+    monkeypatch.setattr(synthetic, "_latency", lambda experiment: latency(experiment) | beside)
     summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"], precisions=["int8"]))
     row = summary.iloc[0]
     assert (row["speedup_vs_reference"], row["reference"]) == (2.0, "onnxruntime")
     assert (row["reference_speedup_low"], row["reference_speedup_high"]) == (1.9, 2.2)
+    assert row["speedup_vs_untuned"] == 2.1
+    assert (row["untuned_speedup_low"], row["untuned_speedup_high"]) == (1.9, 2.2)
 
 
 def test_a_corrupt_artifact_is_the_users_to_mend(tmp_path):

@@ -11,7 +11,7 @@ PRECISIONS = {
     "relay": ("float32", "int8", "int4", "int2", "int1"),
     "relax": ("float32", "int8", "int4"),
 }
-STAGES_OF_AN_EXPERIMENT = (*STAGES[STAGES.index("quantize") :], "profile")
+STAGES_OF_AN_EXPERIMENT = ("quantize", *STAGES[STAGES.index("compile") :], "profile")
 PROFILE_AT_THE_END = {"profile_table tables", "profile_table plots"}
 AT_THE_END = {"aggregate tables", "plots plots"} | PROFILE_AT_THE_END
 SENSITIVITY_AT_THE_END = {"sensitivity_table tables", "sensitivity_table plots"}

@@ -13,4 +13,5 @@ ENGINE = Engine(
     precision=Relay,
     place=tvm_error.parse,
     uses_llvm=True,
+    tuners=("autotvm", "auto_scheduler"),
 )
