@@ -8,7 +8,7 @@ from .accumulators import Accumulators, Output
 from .depthwise_quads import DepthwiseQuads
 from .dot import Dot, has_vnni, vector_registers
 from .geometry import Conv2D
-from .lanes import load, store
+from .lanes import load, prefetch, store
 from .packing import LANES, QUAD, container_bits, packed_integer_shape
 from .staging import Staged, flat, stage
 from .tiling import Place, Tile
@@ -100,6 +100,7 @@ class Bytes:
             weights, first, stride = self._unpacked, 0, -(-steps // self._per) * self._per
         else:
             weights, first, stride = self._weights, self._first_row(conv, place), steps
+        ahead = self._first_row(conv, tiling.following(conv, sums.tile, place))
         sums.start()
 
         def step(offset: tvm.ir.Expr, k4: tvm.ir.Expr) -> None:
@@ -109,6 +110,8 @@ class Bytes:
             for b in range(sums.tile.blocks):
                 vector = load(weights, (row + b * stride) * _VECTOR, _VECTOR)
                 vectors.append(dot.weights(T.reinterpret(f"int8x{_VECTOR}", vector)))
+                if not self.unpacks:
+                    prefetch(weights, (ahead + k4 + b * stride) * _VECTOR)
             at = T.Bind(start + offset)
             for p, pixel in enumerate(sums.tile.pixels):
                 quad = load(staged.data, at + staged.window(conv, *pixel), QUAD)
