@@ -28,7 +28,7 @@ from bitsweep.relax.kernels import conv2d_float, conv2d_integer, conv2d_planes
 from bitsweep.relax.kernels.geometry import Conv2D
 from bitsweep.relax.kernels.packing import packed_float_shape, packed_integer_shape
 from bitsweep.relax.kernels.planes import packed_planes_shape, planes_shape
-from bitsweep.relax.kernels.requantization import Requantization
+from bitsweep.relax.kernels.requantization import Requantization, in_words
 from bitsweep.relax.kernels.thresholds import Thresholds
 
 PRECISIONS = ("float32", "w8a8", "w4a8", "w2a8", "w1a8", "w2a2", "w1a4", "w1a2", "w1a1")
@@ -190,14 +190,20 @@ def _integer(
         levels = (2 ** own["residual_planes"], clip[1], outputs)
         arrays.append(np.sort(integers(levels, "int32", -1000, 1000), axis=1))
     else:
-        output = Requantization("uint8", 3 if residual else None, 0, clip, **own, least_shift=36)
-        arrays.append(integers((outputs,), "int32", 2**30, 2**31))
-        arrays.append(shift := integers((outputs,), "int32", 36, 42))
-        arrays.append(np.int64(1) << (shift.astype(np.int64) - 1))
+        # beside a residual, whose factor is about 1, those of sums are small
+        least, shifts = (2**22, (31, 32)) if residual else (2**30, (36, 42))
+        multiplier = integers((outputs,), "int32", least, 2 * least)
+        shift = integers((outputs,), "int32", *shifts)
+        factors = [multiplier, shift, np.int64(1) << (shift.astype(np.int64) - 1)]
+        if residual:
+            factors.append(np.full(outputs, 7 * 2**28, np.int32))
+        factors, words = in_words(*factors, residual_zero_point=3)
+        output = Requantization("uint8", 3 if residual else None, 0, clip, **own, words=words)
+        arrays += factors[:3]
     if residual:
         arrays.append(activations(conv.output_shape))
         if isinstance(output, Requantization):
-            arrays.append(integers((outputs,), "int32", 2**30, 2**31))
+            arrays += factors[3:]
     common = {"weight_bits": weight_bits, "input_zero_point": 0, "output": output, "target": target}
     if planes:
         function = conv2d_planes.kernel(conv, input_bits=input_bits, **common)

@@ -9,7 +9,7 @@ from .depthwise_floats import DepthwiseFloats
 from .dot import vector_registers
 from .float_output import FloatOutput
 from .geometry import Conv2D
-from .lanes import load, prefetch
+from .lanes import load
 from .packing import LANES, packed_float_shape
 from .staging import Staged, flat, stage
 from .tiling import Place, Tile
@@ -62,8 +62,6 @@ class Floats:
         _, blocks, rows, _ = packed_float_shape(conv.weight_shape, conv.groups)
         start = staged.start(conv, place)
         first_row = T.Bind((place.group * blocks + place.block) * rows)
-        following = tiling.following(conv, sums.tile, place)
-        ahead = T.Bind((following.group * blocks + following.block) * rows)
         sums.start()
 
         def step(offset: tvm.ir.Expr, k: tvm.ir.Expr) -> None:
@@ -73,8 +71,6 @@ class Floats:
                 T.Bind(load(self._weights, (row + b * rows) * LANES, LANES))
                 for b in range(sums.tile.blocks)
             ]
-            for b in range(sums.tile.blocks):
-                prefetch(self._weights, (ahead + k + b * rows) * LANES)
             at = T.Bind(start + offset)
             for p, pixel in enumerate(sums.tile.pixels):
                 scalar = load(staged.data, at + staged.window(conv, *pixel), 1)

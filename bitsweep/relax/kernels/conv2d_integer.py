@@ -100,7 +100,9 @@ class Bytes:
             weights, first, stride = self._unpacked, 0, -(-steps // self._per) * self._per
         else:
             weights, first, stride = self._weights, self._first_row(conv, place), steps
-        ahead = self._first_row(conv, tiling.following(conv, sums.tile, place))
+        # the next blocks' weights, from memory, while many tiles use these
+        asks = not self.unpacks and tiling.run(conv, sums.tile) > 1
+        ahead = self._first_row(conv, tiling.following(conv, sums.tile, place)) if asks else None
         sums.start()
 
         def step(offset: tvm.ir.Expr, k4: tvm.ir.Expr) -> None:
@@ -110,8 +112,8 @@ class Bytes:
             for b in range(sums.tile.blocks):
                 vector = load(weights, (row + b * stride) * _VECTOR, _VECTOR)
                 vectors.append(dot.weights(T.reinterpret(f"int8x{_VECTOR}", vector)))
-                if not self.unpacks:
-                    prefetch(weights, (ahead + k4 + b * stride) * _VECTOR)
+                if asks:
+                    prefetch(weights, (ahead + k4 + b * stride) * _VECTOR, level=2)
             at = T.Bind(start + offset)
             for p, pixel in enumerate(sums.tile.pixels):
                 quad = load(staged.data, at + staged.window(conv, *pixel), QUAD)

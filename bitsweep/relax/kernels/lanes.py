@@ -8,7 +8,7 @@ from tvm.tirx.script import builder as T
 from .packing import LANES
 from .staging import flat
 
-_READ, _SECOND_LEVEL, _DATA = 0, 2, 1  # as LLVM numbers them
+_DATA = 1  # of the caches, as LLVM numbers them
 
 
 def load(buffer: tvm.tirx.Buffer, start: tvm.ir.Expr, count: int) -> tvm.ir.Expr:
@@ -22,10 +22,10 @@ def store(buffer: tvm.tirx.Buffer, start: tvm.ir.Expr, value: tvm.ir.Expr) -> No
     T.buffer_store(buffer, value, [start if count == 1 else T.ramp(start, 1, count)])
 
 
-def prefetch(buffer: tvm.tirx.Buffer, start: tvm.ir.Expr) -> None:
-    """Ask for the line of an element, which is read later, to be brought into the cache of a core."""
-    arguments = T.address_of(buffer[start]), T.int32(_READ), T.int32(_SECOND_LEVEL), T.int32(_DATA)
-    T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", *arguments))
+def prefetch(buffer: tvm.tirx.Buffer, start: tvm.ir.Expr, *, level: int, write: bool = False):
+    """Ask for the line of an element to be brought into a core's cache, the first or the second."""
+    hints = [T.int32(write), T.int32(4 - level), T.int32(_DATA)]
+    T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", T.address_of(buffer[start]), *hints))
 
 
 def on_stack(elements: int, dtype: str) -> tvm.tirx.Buffer:
