@@ -181,7 +181,9 @@ def _integer(
         shape = packed_planes_shape(conv.weight_shape, weight_bits, conv.groups)
         weight = integers(shape, "uint32", 0, 2**32)
     else:
-        shape = packed_integer_shape(conv.weight_shape, weight_bits, conv.groups)
+        shape = packed_integer_shape(
+            conv.joined(weight_bits).weight_shape, weight_bits, conv.groups
+        )
         weight = integers(shape, "uint8", 0, 256)
     arrays = [activations(conv.input_shape), weight, integers((outputs,), "int32", -1000, 1000)]
     own = {"residual_planes": planes if residual else 0, "output_planes": planes}

@@ -193,6 +193,17 @@ def weights(random, bits, shape):
     by_words=False,
     seed=2,
 )
+@example(
+    conv=STEM,
+    bits=8,
+    output="uint8",
+    zero_points=(114, 0, 0),
+    clip=[0, 255],
+    extreme=False,
+    least_shift=32,
+    by_words=True,
+    seed=6,
+)
 def test_integers(
     target, conv, bits, output, zero_points, clip, extreme, least_shift, by_words, seed
 ):
@@ -217,7 +228,8 @@ def test_integers(
             shift = random.integers(32, 42, channels).astype(np.int32)
     sums = accumulate(conv, x, weight, padding_value, np.int64) + bias
     expected = sums
-    arrays = [x, packing.pack_integer(weight, bits, conv.groups), bias]
+    joined = weight.reshape(conv.joined(bits).weight_shape)
+    arrays = [x, packing.pack_integer(joined, bits, conv.groups), bias]
     words = None
     if output != "int32":
         # a half, and a fraction of the accumulator's unit
