@@ -18,7 +18,7 @@ from bitsweep.relax.kernels import (
     planes,
 )
 from bitsweep.relax.kernels.packing import LANES
-from bitsweep.relax.kernels.requantization import Requantization
+from bitsweep.relax.kernels.requantization import Requantization, in_words
 from bitsweep.relax.kernels.thresholds import Thresholds
 from bitsweep.relax.transform.pack import packed
 
@@ -44,34 +44,46 @@ def _qconv2d(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
     call = builder.normalize(packed(call))
     attrs = op.attributes(call)
     inputs = attrs.get("input_planes", 0)
+    output, arguments = _output(call, attrs)
     common = {
         "weight_bits": attrs["weight_bits"],
         "input_zero_point": attrs["input_zero_point"],
-        "output": _output(call, attrs),
+        "output": output,
         "target": _target(),
     }
     if inputs:
         kernel = conv2d_planes.kernel(op.geometry(call), input_bits=inputs, **common)
     else:
         kernel = conv2d_integer.kernel(op.geometry(call), **common)
-    return _call_kernel(builder, f"qconv2d_{attrs['weight_bits']}bit", call, kernel)
+    kernel = builder.add_func(kernel, f"qconv2d_{attrs['weight_bits']}bit")
+    return relax.call_tir(kernel, arguments, call.ty)
 
 
-def _output(call: relax.Expr, attrs: dict) -> Requantization | Thresholds:
+def _output(call: relax.Expr, attrs: dict) -> tuple[Requantization | Thresholds, list[relax.Expr]]:
+    """What becomes of the sums, and the kernel's arguments."""
+    arguments = list(call.args)
     clip = attrs["clip_min"], attrs["clip_max"]
     planes = {
         "residual_planes": attrs.get("residual_planes", 0),
         "output_planes": attrs.get("output_planes", 0),
     }
     if attrs.get("by_thresholds"):
-        return Thresholds(clip, **planes)
-    residual_zero_point = attrs["residual_zero_point"] if len(call.args) > 6 else None
-    shift = graph.array(call.args[4]) if len(call.args) > 4 else None
-    return Requantization(
-        *(attrs["out_dtype"], residual_zero_point, attrs["output_zero_point"], clip),
-        least_shift=1 if shift is None else int(shift.min()),
-        **planes,
-    )
+        return Thresholds(clip, **planes), arguments
+    kinds = attrs["out_dtype"], None, attrs["output_zero_point"], clip
+    if len(arguments) > 6:
+        kinds = attrs["out_dtype"], attrs["residual_zero_point"], *kinds[2:]
+    factors = {i: graph.array(arguments[i]) for i in _FACTORS if i < len(arguments)}
+    found = None
+    if factors and all(factor is not None for factor in factors.values()):
+        found = in_words(*factors.values(), residual_zero_point=attrs["residual_zero_point"])
+    if found is None:
+        return Requantization(*kinds, **planes), arguments
+    for index, factor in zip(factors, found[0], strict=True):
+        arguments[index] = relax.const(factor, str(factor.dtype))
+    return Requantization(*kinds, words=found[1], **planes), arguments
+
+
+_FACTORS = (3, 4, 5, 7)  # the multiplier, shift and half, and a residual's multiplier
 
 
 @register_legalize("bitsweep.planes")

@@ -36,6 +36,12 @@ def scheduled(function: tirx.PrimFunc) -> tirx.PrimFunc:
     return schedule.mod["main"].with_attr(_SCHEDULED, True)
 
 
+def _extent(schedule: s_tir.Schedule, loop: s_tir.schedule.LoopRV) -> int:
+    """How often a loop goes round, 0 where that is not known."""
+    extent = schedule.get(loop).extent
+    return extent.value if isinstance(extent, tirx.IntImm) else 0
+
+
 def _schedule_block(schedule: s_tir.Schedule, block: SBlockRV) -> None:
     loops = schedule.get_loops(block)
     kinds = [var.iter_type for var in schedule.get(block).iter_vars]
@@ -45,10 +51,12 @@ def _schedule_block(schedule: s_tir.Schedule, block: SBlockRV) -> None:
     reduced = [loop for loop, kind in zip(loops, kinds, strict=True) if kind != 0]
     if not spatial:
         return
+    lengths = [_extent(schedule, loop) for loop in spatial[-2:]]
+    if len(lengths) == 2 and lengths[1] < _LANES <= lengths[0]:
+        spatial[-2:] = reversed(spatial[-2:])  # of an image's few channels, its columns
     *outer, inner = spatial
-    extent = schedule.get(inner).extent
     lanes = None
-    if isinstance(extent, tirx.IntImm) and extent.value >= _LANES:
+    if _extent(schedule, inner) >= _LANES:
         inner, lanes = schedule.split(inner, [None, _LANES], preserve_unit_iters=True)
     schedule.reorder(*outer, inner, *reduced, *([lanes] if lanes else []))
     tasks = schedule.fuse(*outer, inner) if outer else inner

@@ -20,11 +20,13 @@ SMALLEST = {
         [r"seed 0 w8a8 +<>", r"mean of 1: float32 +<>  \(<>\)", r"mean of 1: w8a8 +<>  \(<>\)"],
     ),
     "kernels": (
-        ["--shapes", "5", "float32", "w4a8", "w1a1"],  # the fifth is the first with a residual
+        # resnet50's fifth is the first with a residual, vit_b_16's third is attention
+        ["--network=resnet50", "--network=vit_b_16", "--shapes=5", "float32", "w1a1"],
         [
-            r"float32 .*\n(.+ <> +<> +<> +<>\n){5}all +7 +<> +<>\n",
-            r"w4a8 .*\n(.+\n){5}all +7 ",
-            r"w1a1 .*\n(.+\n){5}all +7 ",
+            r"a second: <> float, .+\n",
+            r"resnet50 float32 .*\n(.+ <> +<> +<> +<> +<>\n){5}all +7 +<> +<> +<>\n",
+            r"resnet50 w1a1 .*\n(.+\n){5}all +7 ",
+            r"vit_b_16 w1a1 .*\n(.+\n){2}attention, 12 × 197 × 64 +12 .*\n(.+\n){2}all +49 ",
         ],
     ),
     "tiles": (

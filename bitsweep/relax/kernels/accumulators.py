@@ -7,9 +7,11 @@ import tvm
 from tvm.tirx.script import builder as T
 
 from .geometry import Conv2D
-from .lanes import Lanes, load, on_stack, store
+from .lanes import Lanes, load, on_stack, prefetch, store
 from .packing import LANES
 from .tiling import MAX_PIXELS, Place, Tile
+
+_LINE = 64  # bytes of a line of a cache
 
 # writes an accumulator: (accumulator, lanes, pixel of the output, channel of the first lane)
 Finish = Callable[[tvm.ir.Expr, Lanes, tvm.ir.Expr, tvm.ir.Expr], None]
@@ -34,6 +36,9 @@ class Output(Protocol):
 
     def prepare(self, groups: int, channels: int) -> None:
         """Make them readable in whole vectors of a group's channels."""
+
+    def reads(self) -> list[tvm.tirx.Buffer]:
+        """The flat buffers of bytes that it reads at the places where it writes; if it does."""
 
     def channels(self, group: tvm.ir.Expr, block: tvm.ir.Expr, out: tvm.tirx.Buffer) -> Finish:
         """Read what belongs to a block; what it returns writes the block's vectors."""
@@ -69,6 +74,20 @@ class Accumulators:
         """Replace a vector by a function of it."""
         vector = self._vectors[pixel][block]
         store(vector, 0, function(load(vector, 0, LANES)))
+
+    def expect(self, conv: Conv2D, place: Place, buffers: list[tvm.tirx.Buffer]) -> None:
+        """Have the tile's lines of flat buffers of bytes in the cache when the sums are made.
+
+        They are like the output, which is the last.
+        """
+        channels = conv.out_channels if conv.depthwise else conv.outputs_per_group
+        first = T.Bind((place.image * conv.out_height + place.row) * conv.out_width + place.column)
+        channel = T.Bind(place.group * channels + place.block * LANES)
+        with T.serial(0, self.tile.rows) as r, T.serial(0, self.tile.columns) as c:
+            at = T.Bind((first + r * conv.out_width + c) * conv.out_channels + channel)
+            for buffer in buffers:
+                for byte in range(0, self.tile.blocks * LANES, _LINE):
+                    prefetch(buffer, at + byte, level=1, write=buffer is buffers[-1])
 
     def finish(self, conv: Conv2D, place: Place, output: Output, out: tvm.tirx.Buffer) -> None:
         """Let `output` write them to the tile's place in the flat buffer `out`."""

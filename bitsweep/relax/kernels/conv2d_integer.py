@@ -8,7 +8,7 @@ from .accumulators import Accumulators, Output
 from .depthwise_quads import DepthwiseQuads
 from .dot import Dot, has_vnni, vector_registers
 from .geometry import Conv2D
-from .lanes import load, store
+from .lanes import load, prefetch, store
 from .packing import LANES, QUAD, container_bits, packed_integer_shape
 from .staging import Staged, flat, stage
 from .tiling import Place, Tile
@@ -71,14 +71,19 @@ class Bytes:
         return tiling.choose(conv, registers, tiling.cores(self._target), step=QUAD)
 
     def declare(self, conv: Conv2D) -> None:
-        shape = packed_integer_shape(conv.weight_shape, self._bits, conv.groups)
+        shape = packed_integer_shape(conv.joined(self._bits).weight_shape, self._bits, conv.groups)
         self._x = T.arg("x", T.buffer(conv.input_shape, "uint8"))
         self._weight = T.arg("weight", T.buffer(shape, "uint8"))
 
     def stage(self, conv: Conv2D) -> Staged:
         self._weights = flat(self._weight)
         multiple = LANES if conv.depthwise else QUAD
-        return stage(self._x, conv, multiple=multiple, padding_value=self._padding_value)
+        joined, spare = conv.joined(self._bits), 0
+        if joined != conv:
+            multiple, spare = 1, -joined.in_channels % QUAD
+        return stage(
+            *(self._x, conv), multiple=multiple, spare=spare, padding_value=self._padding_value
+        )
 
     def unpack(self, conv: Conv2D, place: Place, tile: Tile) -> None:
         steps = self._steps(conv)
@@ -100,6 +105,9 @@ class Bytes:
             weights, first, stride = self._unpacked, 0, -(-steps // self._per) * self._per
         else:
             weights, first, stride = self._weights, self._first_row(conv, place), steps
+        # the next blocks' weights, from memory, while many tiles use these
+        asks = not self.unpacks and tiling.run(conv, sums.tile) > 1
+        ahead = self._first_row(conv, tiling.following(conv, sums.tile, place)) if asks else None
         sums.start()
 
         def step(offset: tvm.ir.Expr, k4: tvm.ir.Expr) -> None:
@@ -109,6 +117,8 @@ class Bytes:
             for b in range(sums.tile.blocks):
                 vector = load(weights, (row + b * stride) * _VECTOR, _VECTOR)
                 vectors.append(dot.weights(T.reinterpret(f"int8x{_VECTOR}", vector)))
+                if asks:
+                    prefetch(weights, (ahead + k4 + b * stride) * _VECTOR, level=2)
             at = T.Bind(start + offset)
             for p, pixel in enumerate(sums.tile.pixels):
                 quad = load(staged.data, at + staged.window(conv, *pixel), QUAD)
@@ -116,14 +126,17 @@ class Bytes:
                 for b, vector in enumerate(vectors):
                     sums.update(p, b, lambda acc, x=activations, w=vector: dot(acc, x, w))
 
-        staged.walk(conv, QUAD, -(-conv.inputs_per_group // QUAD), step)
+        joined = conv.joined(self._bits)
+        staged.walk(joined, QUAD, -(-joined.inputs_per_group // QUAD), step)
 
     def _steps(self, conv: Conv2D) -> int:
-        return conv.taps * -(-conv.inputs_per_group // QUAD)
+        joined = conv.joined(self._bits)
+        return joined.taps * -(-joined.inputs_per_group // QUAD)
 
     def _first_row(self, conv: Conv2D, place: Place) -> tvm.ir.Expr:
         """The first row of packed weights of a tile."""
-        _, blocks, rows, *_ = packed_integer_shape(conv.weight_shape, self._bits, conv.groups)
+        shape = conv.joined(self._bits).weight_shape
+        _, blocks, rows, *_ = packed_integer_shape(shape, self._bits, conv.groups)
         return T.Bind((place.group * blocks + place.block) * rows)
 
 

@@ -60,6 +60,8 @@ def kernel(conv: Conv2D, product: Product, output: Output, cores: int) -> tvm.ti
     if product.unpacks and shares == 1:
         shares = tiling.shares_of_runs(shape, tile, cores)
     run = tiling.run(shape, tile, shares) if product.unpacks else 1
+    # a vector of bytes is a part of a line, which is read before it is written
+    expects = output.dtype == "uint8" and not shape.depthwise
 
     with IRBuilder() as builder, T.prim_func(s_tir=True):
         mark()
@@ -75,6 +77,8 @@ def kernel(conv: Conv2D, product: Product, output: Output, cores: int) -> tvm.ti
         def write(place: Place) -> None:
             first = T.Bind(place.group * stride + place.block * LANES)
             sums = Accumulators(tile, product.accumulator, biases, first)
+            if expects:
+                sums.expect(shape, place, [*output.reads(), out])
             product.add(shape, staged, place, sums)
             sums.finish(shape, place, output, out)
 

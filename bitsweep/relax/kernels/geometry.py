@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from .packing import LANES
+from .packing import LANES, QUAD, midrise_offset
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,22 @@ class Conv2D:
     @property
     def output_shape(self) -> tuple[int, int, int, int]:
         return (self.batch, self.out_height, self.out_width, self.out_channels)
+
+    def joined(self, weight_bits: int) -> "Conv2D":
+        """The same products, a row of taps as the channels of one, where that takes fewer quads.
+
+        The windows lie as they do here: the kernel and the channels alone are another's. What a row
+        lacks to whole quads is multiplied by zero, which weights of 1 to 4 bits do not have.
+        """
+        elements = self.kernel[1] * self.in_channels
+        quads = -(-elements // QUAD)
+        if (
+            (self.groups > 1 or self.depthwise or self.dilation[1] > 1)
+            or quads == self.kernel[1] * -(-self.in_channels // QUAD)
+            or (elements % QUAD and midrise_offset(weight_bits) is not None)
+        ):
+            return self
+        return replace(self, kernel=(self.kernel[0], 1), in_channels=elements)
 
     def flattened(self) -> "Conv2D":
         """The same computation on one row, where each output pixel reads its own input pixel."""

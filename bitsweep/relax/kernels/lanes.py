@@ -8,6 +8,8 @@ from tvm.tirx.script import builder as T
 from .packing import LANES
 from .staging import flat
 
+_DATA = 1  # of the caches, as LLVM numbers them
+
 
 def load(buffer: tvm.tirx.Buffer, start: tvm.ir.Expr, count: int) -> tvm.ir.Expr:
     """The `count` elements of a flat buffer from `start` on."""
@@ -18,6 +20,12 @@ def store(buffer: tvm.tirx.Buffer, start: tvm.ir.Expr, value: tvm.ir.Expr) -> No
     """Write all lanes of `value` to a flat buffer from `start` on."""
     count = value.ty.dtype.lanes
     T.buffer_store(buffer, value, [start if count == 1 else T.ramp(start, 1, count)])
+
+
+def prefetch(buffer: tvm.tirx.Buffer, start: tvm.ir.Expr, *, level: int, write: bool = False):
+    """Ask for the line of an element to be brought into a core's cache, the first or the second."""
+    hints = [T.int32(write), T.int32(4 - level), T.int32(_DATA)]
+    T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", T.address_of(buffer[start]), *hints))
 
 
 def on_stack(elements: int, dtype: str) -> tvm.tirx.Buffer:

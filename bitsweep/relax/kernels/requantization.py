@@ -5,12 +5,14 @@ out = clip(((acc·M + (residual − zero)·Mr + half) >> shift) + output zero, l
 in 64 bits, with an arithmetic shift; M, Mr, shift and half per output channel. A half of
 2^(shift−1) rounds to nearest, ties up; it may hold a fraction of the accumulator's unit as well.
 
-Where all shifts are 33 or more, what comes after the additions needs only the upper words of the 64
-bits: floor(x / 2^shift) = floor(floor(x / 2^32) / 2^(shift−32)), which has room for the zero point.
+Where all shifts are 32 or more, what comes after the additions needs only the upper words of the 64
+bits: floor(x / 2^shift) = floor(floor(x / 2^32) / 2^(shift−32)). `in_words` brings others there.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy as np
 import tvm
 from tvm.tirx.script import builder as T
 
@@ -21,7 +23,53 @@ from .packing import LANES
 from .planes import PlaneStore, bits_of
 from .staging import flat
 
-_LEAST_SHIFT_OF_WORDS = 33
+_WORD = 32
+_MOST_WHOLE = 2**20  # times a byte, it leaves room in a word
+
+
+@dataclass(frozen=True)
+class Words:
+    """That upper words suffice.
+
+    A residual is multiplied by `whole`, beside its multiplier, which is unsigned; its zero point is
+    in the half. Without `shifts` all shifts are 32, so that there is nothing to shift.
+    """
+
+    whole: int
+    shifts: bool
+
+
+def in_words(
+    multiplier: np.ndarray,
+    shift: np.ndarray,
+    half: np.ndarray,
+    residual_multiplier: np.ndarray | None = None,
+    residual_zero_point: int = 0,
+) -> tuple[list[np.ndarray], Words] | None:
+    """The same requantization by upper words: its arguments (O,) in their order, and what it is.
+
+    Multiplied by a power of two, all but a residual's multiplier are exact in their types; of that,
+    whole words are set apart. None where they are not, or differ between channels.
+    """
+    up = np.maximum(_WORD - shift.astype(np.int64), 0)
+    scaled = multiplier.astype(np.int64) << up
+    if np.any(np.abs(scaled) >= 2**31):
+        return None
+    half = half << up
+    shift = shift + up.astype(np.int32)
+    arrays = [scaled.astype(np.int32), shift, half]
+    shifts = bool(np.any(shift > _WORD))
+    if residual_multiplier is None:
+        return arrays, Words(0, shifts)
+    if np.any(residual_multiplier < 0) or np.any(up >= _WORD):
+        return None
+    other = residual_multiplier.astype(np.int64) << up
+    whole = np.unique(other >> _WORD)
+    if len(whole) > 1 or whole[0] > _MOST_WHOLE:
+        return None
+    arrays[2] = half - residual_zero_point * other
+    arrays.append((other & (2**_WORD - 1)).astype(np.uint32).view(np.int32))
+    return arrays, Words(int(whole[0]), shifts)
 
 
 class Requantization:
@@ -41,12 +89,12 @@ class Requantization:
         *,
         residual_planes: int = 0,
         output_planes: int = 0,
-        least_shift: int = 1,
+        words: Words | None = None,
     ) -> None:
         """Take what `conv2d_integer.kernel` does.
 
         `residual_planes` is the number of planes of a residual, and `output_planes` that of the
-        output, 0 where they are bytes. No shift will be less than `least_shift`.
+        output, 0 where they are bytes. `words` are those of `in_words`, of the same arguments.
         """
         if out_dtype not in ("uint8", "int32"):
             raise ValueError(f"output is uint8 or int32, not {out_dtype}")
@@ -62,7 +110,7 @@ class Requantization:
         self._output_planes = output_planes
         self._output_zero_point = output_zero_point
         self._clip = clip
-        self._by_words = least_shift >= _LEAST_SHIFT_OF_WORDS
+        self._words = words
 
     def shape(self, conv: Conv2D) -> tuple[int, ...]:
         if self._output_planes:
@@ -90,10 +138,15 @@ class Requantization:
         if self._is_raw:
             return
         # where there is no channel any shift will do but one that is not allowed
-        fill = _LEAST_SHIFT_OF_WORDS if self._by_words else 1
+        fill = _WORD if self._words else 1
         self._padded = [padded(values, groups, channels, fill) for values in self._per_channel]
         if self._residual_zero_point is not None:
             self._residual.prepare()
+
+    def reads(self) -> list[tvm.tirx.Buffer]:
+        if self._residual_zero_point is None or self._residual_planes:
+            return []
+        return [self._residual.data]
 
     def channels(self, group: tvm.ir.Expr, block: tvm.ir.Expr, out: tvm.tirx.Buffer) -> Finish:
         """Read the values of a block; what it returns requantizes the block's vectors."""
@@ -105,7 +158,7 @@ class Requantization:
             T.Bind(load(values, group * stride + block * LANES, LANES))
             for values, stride in self._padded
         )
-        shifted = self._words if self._by_words else self._whole
+        shifted = self._by_words if self._words else self._by_all_bits
         shifted = shifted(multiplier, shift, half, *residual)
 
         def rescale(
@@ -114,7 +167,6 @@ class Requantization:
             other = None
             if residual:
                 other = T.Cast(f"int32x{LANES}", self._residual.load(lanes, pixel, channel))
-                other = other - _lanes(self._residual_zero_point, "int32")
             value = shifted(accumulator, other)
             dtype = value.ty.dtype.with_lanes(1)
             value = value + _lanes(self._output_zero_point, dtype)
@@ -129,8 +181,8 @@ class Requantization:
 
         return rescale
 
-    @staticmethod
-    def _whole(
+    def _by_all_bits(
+        self,
         multiplier: tvm.ir.Expr,
         shift: tvm.ir.Expr,
         half: tvm.ir.Expr,
@@ -141,6 +193,7 @@ class Requantization:
         by, shift = T.Bind(T.Cast(wide, multiplier)), T.Bind(T.Cast(wide, shift))
         if residual_multiplier is not None:
             by_other = T.Bind(T.Cast(wide, residual_multiplier))
+            half = T.Bind(half - by_other * _lanes(self._residual_zero_point, "int64"))
 
         def shifted(accumulator: tvm.ir.Expr, other: tvm.ir.Expr | None) -> tvm.ir.Expr:
             value = T.Cast(wide, accumulator) * by + half
@@ -150,8 +203,8 @@ class Requantization:
 
         return shifted
 
-    @staticmethod
-    def _words(
+    def _by_words(
+        self,
         multiplier: tvm.ir.Expr,
         shift: tvm.ir.Expr,
         half: tvm.ir.Expr,
@@ -159,23 +212,29 @@ class Requantization:
     ) -> Callable[[tvm.ir.Expr, tvm.ir.Expr | None], tvm.ir.Expr]:
         """The same that makes int32x16."""
         by = _even_and_odd(multiplier)
-        rest = T.Bind(shift - _lanes(32, "int32"))
+        rest = T.Bind(shift - _lanes(_WORD, "int32"))
         halves = [T.Bind(T.Shuffle([half], list(range(odd, LANES, 2)))) for odd in range(2)]
         if residual_multiplier is not None:
-            by_other = _even_and_odd(residual_multiplier)
+            by_other = _unsigned_even_and_odd(residual_multiplier)
 
         def shifted(accumulator: tvm.ir.Expr, other: tvm.ir.Expr | None) -> tvm.ir.Expr:
             values = [
                 x * m + h for x, m, h in zip(_even_and_odd(accumulator), by, halves, strict=True)
             ]
             if other is not None:
+                other = T.Bind(other)
                 values = [
-                    value + x * m
-                    for value, x, m in zip(values, _even_and_odd(other), by_other, strict=True)
+                    value + T.reinterpret(f"int64x{LANES // 2}", x * m)
+                    for value, x, m in zip(
+                        values, _unsigned_even_and_odd(other), by_other, strict=True
+                    )
                 ]
             words = [T.reinterpret(f"int32x{LANES}", value) for value in values]
             upper = [lane + 1 - lane % 2 + lane % 2 * LANES for lane in range(LANES)]
-            return T.Shuffle(words, upper) >> rest
+            value = T.Shuffle(words, upper)
+            if other is not None and self._words.whole:
+                value = value + other * _lanes(self._words.whole, "int32")
+            return value >> rest if self._words.shifts else value
 
         return shifted
 
@@ -191,16 +250,16 @@ class Residual:
         shape, dtype = conv.output_shape, "uint8"
         if planes:
             shape, dtype = self._store.shape, "uint16"
-        self._data = T.arg("residual", T.buffer(shape, dtype))
+        self.data = T.arg("residual", T.buffer(shape, dtype))
 
     def prepare(self) -> None:
         """Make it readable in vectors."""
-        self._data = flat(self._data)
+        self.data = flat(self.data)
 
     def load(self, lanes: Lanes, pixel: tvm.ir.Expr, channel: tvm.ir.Expr) -> tvm.ir.Expr:
         """The integers of 16 channels; undefined where there is no channel."""
         if not self._planes:
-            return lanes.load(self._data, T.Bind(pixel * self._channels + channel))
+            return lanes.load(self.data, T.Bind(pixel * self._channels + channel))
         zero = T.broadcast(T.int32(0), LANES)
         total = zero
         for plane, is_set in enumerate(self.planes(pixel, channel)):
@@ -209,7 +268,7 @@ class Residual:
 
     def planes(self, pixel: tvm.ir.Expr, channel: tvm.ir.Expr) -> list[tvm.ir.Expr]:
         """Of each plane, where its bits are set, where the residual is of planes."""
-        return self._store.read(self._data, pixel, channel)
+        return self._store.read(self.data, pixel, channel)
 
 
 def _even_and_odd(vector: tvm.ir.Expr) -> list[tvm.ir.Expr]:
@@ -217,6 +276,13 @@ def _even_and_odd(vector: tvm.ir.Expr) -> list[tvm.ir.Expr]:
     pairs = T.Bind(T.reinterpret(f"int64x{LANES // 2}", vector))
     word = T.broadcast(T.int64(32), LANES // 2)
     return [T.Bind((pairs << word) >> word), T.Bind(pairs >> word)]
+
+
+def _unsigned_even_and_odd(vector: tvm.ir.Expr) -> list[tvm.ir.Expr]:
+    """Two uint64x8 of the even and the odd lanes of uint32x16, whatever the type says."""
+    pairs = T.Bind(T.reinterpret(f"uint64x{LANES // 2}", vector))
+    low = T.broadcast(T.uint64(2**_WORD - 1), LANES // 2)
+    return [T.Bind(pairs & low), T.Bind(pairs >> T.broadcast(T.uint64(_WORD), LANES // 2))]
 
 
 def _lanes(value: int, dtype: str) -> tvm.ir.Expr:

@@ -73,6 +73,7 @@ def stage(
     conv: Conv2D,
     *,
     multiple: int,
+    spare: int = 0,
     padding_value: int | Callable[[tvm.ir.Expr, tvm.ir.Expr], tvm.ir.Expr],
 ) -> Staged:
     """Emit what it takes to read windows of `x` without a test of their bounds.
@@ -84,6 +85,7 @@ def stage(
         conv: the convolution.
         multiple: to a multiple of how many the channels of a group are rounded up, with zeros;
             those of all groups together where the convolution is depthwise.
+        spare: how many elements beyond the last may be read.
         padding_value: what pads the image; or a function of the number of the image and of the
             element of its pixel.
     """
@@ -94,9 +96,9 @@ def stage(
     pixel = groups * rounded
     row = conv.padded_width * pixel
     source = flat(x)
-    if rounded == channels and not any(conv.padding):
+    if rounded == channels and not any(conv.padding) and not spare:
         return Staged(source, conv.height * row, row, pixel, rounded)
-    data = T.alloc_buffer((conv.batch * conv.padded_height * row,), x.dtype)
+    data = T.alloc_buffer((conv.batch * conv.padded_height * row + spare,), x.dtype)
     top, left, _, right = conv.padding
 
     def write(

@@ -1,7 +1,7 @@
 """How a convolution is cut into tiles whose accumulators fit in registers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import tvm
@@ -108,6 +108,12 @@ def place(conv: Conv2D, tile: Tile, task: tvm.ir.Expr, shares: int = 1) -> Place
         row=T.Bind(T.min(digits["row"] * tile.rows, conv.out_height - tile.rows)),
         column=T.Bind(T.min(digits["column"] * tile.columns, conv.out_width - tile.columns)),
     )
+
+
+def following(conv: Conv2D, tile: Tile, place: Place) -> Place:
+    """Where the tiles lie that are of the next blocks of channels, if there are any."""
+    last = _blocks(conv) - tile.blocks
+    return replace(place, block=T.Bind(T.min(place.block + tile.blocks, last)))
 
 
 def tasks(conv: Conv2D, tile: Tile, shares: int = 1) -> int:

@@ -54,6 +54,7 @@ def packed(value: relax.Expr) -> relax.Expr:
     if attrs.get("input_planes"):
         weight = pack_planes(weight, attrs["weight_bits"], attrs["groups"])
     elif integer:
+        weight = weight.reshape(op.geometry(value).joined(attrs["weight_bits"]).weight_shape)
         weight = packing.pack_integer(weight, attrs["weight_bits"], attrs["groups"])
     else:
         weight = packing.pack_float(weight, attrs["groups"])

@@ -135,7 +135,9 @@ def _of_planes(call: relax.Expr, data: relax.Expr, conv: Conv2D) -> relax.Expr:
     attrs = op.attributes(call)
     weight, bias = (graph.array(argument) for argument in call.args[1:3])
     if attrs["packed"]:
-        weight = unpack_integer(weight, conv.weight_shape, attrs["weight_bits"], conv.groups)
+        bits = attrs["weight_bits"]
+        weight = unpack_integer(weight, conv.joined(bits).weight_shape, bits, conv.groups)
+        weight = weight.reshape(conv.weight_shape)
     attrs |= {"packed": False, "input_planes": attrs["input_bits"], "in_channels": conv.in_channels}
     bias = conv2d_planes.bias_of_counts(bias, weight, attrs["weight_bits"], attrs["input_bits"])
     arguments = [data, relax.const(weight), relax.const(bias), *call.args[3:]]

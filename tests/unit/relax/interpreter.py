@@ -123,10 +123,21 @@ def weight_of(call: relax.Expr, weight: np.ndarray) -> np.ndarray:
         return weight if call.op.name == "bitsweep.conv2d" else weight.astype(np.int64)
     if call.op.name == "bitsweep.conv2d":
         return unpacked_float(weight, shape, attrs["groups"])
+    if joins(attrs, channels):
+        outputs, down, across, inputs = shape
+        joined = (outputs, down, 1, across * inputs)
+        return unpacked(weight, attrs["weight_bits"], joined, 1).reshape(shape)
     return unpacked(weight, attrs["weight_bits"], shape, attrs["groups"])
 
 
-# Arithmetic.
+def joins(attrs: dict, channels: int) -> bool:
+    """Whether the taps of a row are packed as the channels of one."""
+    across = int(attrs["kernel_size"][1])
+    depthwise = channels == attrs["channels"] == 1
+    has_zero = attrs["weight_bits"] > 4 or across * channels % 4 == 0
+    if attrs["groups"] > 1 or int(attrs["dilation"][1]) > 1 or depthwise or not has_zero:
+        return False
+    return -(-across * channels // 4) < across * -(-channels // 4)
 
 
 def windows(x: np.ndarray, size, strides, padding, dilation, fill) -> np.ndarray:

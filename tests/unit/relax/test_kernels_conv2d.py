@@ -12,7 +12,7 @@ from tvm import relax
 from bitsweep.relax.kernels import conv2d_float, conv2d_integer, packing, tiling
 from bitsweep.relax.kernels.dot import has_vnni
 from bitsweep.relax.kernels.geometry import Conv2D
-from bitsweep.relax.kernels.requantization import Requantization
+from bitsweep.relax.kernels.requantization import Requantization, in_words
 from tests.unit.relax.interpreter import unpacked
 
 BITS = st.integers(1, 8)
@@ -134,7 +134,8 @@ def weights(random, bits, shape):
     zero_points=st.tuples(*[st.integers(0, 255)] * 3),
     clip=st.tuples(st.integers(0, 255), st.integers(0, 255)).map(sorted),
     extreme=st.booleans(),
-    least_shift=st.sampled_from([1, 32, 33]),
+    least_shift=st.sampled_from([1, 24, 32]),
+    by_words=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
 @example(
@@ -144,7 +145,8 @@ def weights(random, bits, shape):
     zero_points=(3, 200, 9),
     clip=[4, 251],
     extreme=False,
-    least_shift=33,
+    least_shift=32,
+    by_words=True,
     seed=0,
 )
 @example(
@@ -154,7 +156,8 @@ def weights(random, bits, shape):
     zero_points=(200, 7, 3),
     clip=[0, 255],
     extreme=True,
-    least_shift=33,
+    least_shift=32,
+    by_words=True,
     seed=4,
 )
 @example(
@@ -165,6 +168,7 @@ def weights(random, bits, shape):
     clip=[0, 255],
     extreme=False,
     least_shift=1,
+    by_words=False,
     seed=5,
 )
 @example(
@@ -174,7 +178,8 @@ def weights(random, bits, shape):
     zero_points=(250, 0, 128),
     clip=[0, 255],
     extreme=False,
-    least_shift=33,
+    least_shift=24,
+    by_words=True,
     seed=1,
 )
 @example(
@@ -185,9 +190,23 @@ def weights(random, bits, shape):
     clip=[10, 200],
     extreme=False,
     least_shift=1,
+    by_words=False,
     seed=2,
 )
-def test_integers(target, conv, bits, output, zero_points, clip, extreme, least_shift, seed):
+@example(
+    conv=STEM,
+    bits=8,
+    output="uint8",
+    zero_points=(114, 0, 0),
+    clip=[0, 255],
+    extreme=False,
+    least_shift=32,
+    by_words=True,
+    seed=6,
+)
+def test_integers(
+    target, conv, bits, output, zero_points, clip, extreme, least_shift, by_words, seed
+):
     random = np.random.default_rng(seed)
     channels = conv.out_channels
     padding_value, residual_zero_point, output_zero_point = zero_points
@@ -201,22 +220,31 @@ def test_integers(target, conv, bits, output, zero_points, clip, extreme, least_
     else:
         x = random.integers(0, 256, conv.input_shape).astype(np.uint8)
         bias = random.integers(-5000, 5000, channels).astype(np.int32)
-        multiplier = random.integers(2**30, 2**31, channels).astype(np.int32)
-        shift = random.integers(max(least_shift, 32), 42, channels).astype(np.int32)
+        # beside a residual multipliers are small, and shifts less than 32
+        most = 2**23 if least_shift == 24 else 2**31
+        multiplier = random.integers(most // 2, most, channels).astype(np.int32)
+        shift = np.full(channels, random.integers(24, 32), np.int32)
+        if least_shift != 24:
+            shift = random.integers(32, 42, channels).astype(np.int32)
     sums = accumulate(conv, x, weight, padding_value, np.int64) + bias
     expected = sums
-    arrays = [x, packing.pack_integer(weight, bits, conv.groups), bias]
+    joined = weight.reshape(conv.joined(bits).weight_shape)
+    arrays = [x, packing.pack_integer(joined, bits, conv.groups), bias]
+    words = None
     if output != "int32":
         # a half, and a fraction of the accumulator's unit
         half = 2 ** (shift.astype(np.int64) - 1)
         half += np.rint(random.uniform(-0.5, 0.5, channels) * multiplier).astype(np.int64)
-        arrays += [multiplier, shift, half]
-        others = []
+        others, of_residual, factors = [], [], [multiplier, shift, half]
         if output == "residual":
             residual = random.integers(0, 256, conv.output_shape).astype(np.uint8)
-            by = random.integers(0, 2**31, channels).astype(np.int32)
-            arrays += [residual, by]
+            by = np.full(channels, random.integers(0, 2**31), np.int32)
+            of_residual, factors = [residual], [*factors, by]
             others = [(residual.astype(np.int64) - residual_zero_point, by)]
+        if by_words and (found := in_words(*factors, residual_zero_point=residual_zero_point)):
+            factors, words = found
+        assert words or not by_words or least_shift == 1 or (least_shift == 24 and extreme)
+        arrays += [*factors[:3], *of_residual, *factors[3:]]
         expected = requantize(sums, multiplier, shift, half, others, output_zero_point, clip)
     out_dtype = "int32" if output == "int32" else "uint8"
     function = conv2d_integer.kernel(
@@ -228,7 +256,7 @@ def test_integers(target, conv, bits, output, zero_points, clip, extreme, least_
             residual_zero_point if output == "residual" else None,
             output_zero_point,
             tuple(clip),
-            least_shift=least_shift,
+            words=words,
         ),
         target=target,
     )

@@ -11,7 +11,7 @@ from bitsweep.relax import QConfig, graph, op
 from bitsweep.relax.compiler import lowered
 from bitsweep.relax.kernels import conv2d_planes, planes
 from bitsweep.relax.kernels.geometry import Conv2D
-from bitsweep.relax.kernels.requantization import Requantization
+from bitsweep.relax.kernels.requantization import Requantization, in_words
 from bitsweep.relax.kernels.thresholds import Thresholds, thresholds
 from bitsweep.relax.quantizer import simulate
 from bitsweep.relax.transform.pack import pack
@@ -112,7 +112,7 @@ def test_planes(target, conv, bits, residual_planes, output_planes, levels, core
     others, residuals, of_residual = [], {}, []
     if residual_planes is not None:
         residual = random.integers(0, 2 ** (residual_planes or 8), conv.output_shape)
-        by = random.integers(-(2**31), 2**31, channels).astype(np.int32)
+        by = random.integers(random.choice([-(2**31), 0]), 2**31, channels).astype(np.int32)
         others = [(residual - 1, by)]
         residuals = {
             "residuals": range(-1, 2**residual_planes - 1),
@@ -131,12 +131,13 @@ def test_planes(target, conv, bits, residual_planes, output_planes, levels, core
     ]
     kinds = {"residual_planes": residual_planes or 0, "output_planes": output_planes}
     zero = None if residual_planes is None else 1
+    factors, words = [multiplier, shift, half, *[by for _, by in others]], None
+    if found := in_words(*factors, residual_zero_point=zero or 0):
+        factors, words = found
     made = [
         (
-            Requantization(
-                *("uint8", zero, zero_point, clip), **kinds, least_shift=int(shift.min())
-            ),
-            [multiplier, shift, half, *of_residual, *[by for _, by in others]],
+            Requantization("uint8", zero, zero_point, clip, **kinds, words=words),
+            [*factors[:3], *of_residual, *factors[3:]],
         )
     ]
     if output_planes and clip[0] < clip[1] and residual_planes != 0:
