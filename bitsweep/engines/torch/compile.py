@@ -20,14 +20,16 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """
     here.require(settings["target"], "torch.jit.freeze")
     module, how = ir.load(inputs)
-    if how["compiler"] == "inductor":
+    if how.get("compiler") == "inductor":
         with tempfile.TemporaryDirectory() as folder:
-            made = inductor.compiled(module, how["input_shape"], Path(folder))
-        ran = operators.recorded(module, how["input_shape"])
+            package = inductor.compiled(module, how["input_shape"], Path(folder))
+            made = package.read_bytes()
+            ran = [(kernel, how["floats"]) for kernel in inductor.kernels(package)]
     else:
         frozen = _frozen(module)
-        ran = operators.recorded(frozen, how["input_shape"])
         made = _archive(frozen)
+        recorded = operators.recorded(frozen, how["input_shape"])
+        ran = [(operator.type, operator.dtype) for operator in recorded]
     pack(outputs["objects"], made, _told(ran))
     for name in ("llvm_ir", "assembly"):
         Path(outputs[name]).touch()
@@ -47,8 +49,8 @@ def _archive(module: torch.jit.ScriptModule) -> bytes:
         return file.getvalue()
 
 
-def _told(ran: Sequence[operators.Operator]) -> list[dict[str, str]]:
+def _told(ran: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     return [
-        {"name": f"{one.type}_{number}", "type": one.type, "dtype": one.dtype}
-        for number, one in enumerate(ran)
+        {"name": f"{kind}_{number}", "type": kind, "dtype": dtype}
+        for number, (kind, dtype) in enumerate(ran)
     ]

@@ -14,8 +14,8 @@ _HOW = "how.json"
 def save(module: torch.jit.ScriptModule, how: Mapping, outputs: Mapping[str, str]) -> None:
     """Write a module, and `how` it is to be compiled, to `ir`, and its graph to `text`.
 
-    `how` has the `input_shape` (N, C, H, W) and the `compiler`. `params` stays empty: the archive
-    has the tensors.
+    `how` has the `input_shape` (N, C, H, W), and the `compiler` and the `floats` that a precision
+    names. `params` stays empty: the archive has the tensors.
     """
     with asking_tvm("torch.jit.save"):
         torch.jit.save(module, outputs["ir"], _extra_files={_HOW: json.dumps(dict(how))})

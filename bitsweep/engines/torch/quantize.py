@@ -1,4 +1,4 @@
-"""Quantize: PyTorch's static quantization of TorchScript, with the settings that the precision has."""
+"""Quantize: PyTorch's static quantization of TorchScript, by the settings of the precision."""
 
 import json
 import shutil
@@ -43,7 +43,8 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
         else:
             images = np.load(inputs["calibration"])["input"]
             module = _quantized(module, torch.from_numpy(images), precision)
-        ir.save(module, how | {"compiler": precision["compiler"]}, outputs)
+        chosen = {key: precision[key] for key in ("compiler", "floats")}
+        ir.save(module, how | chosen, outputs)
     counted = operators.coverage(operators.recorded(module, how["input_shape"]))
     Path(outputs["coverage"]).write_text(json.dumps(counted, indent=2) + "\n")
 

@@ -13,12 +13,12 @@ _FLOAT_BITS = {"float32": 32, "bfloat16": 16, "float16": 16}
 
 
 class Torch(Section):
-    """A precision in PyTorch: the types and observers of its static quantization, named as there.
+    """A precision in PyTorch: types and observers of its static quantization, named as there.
 
-    `backend` are the kernels: those of x86 are FBGEMM's and oneDNN's. Without VNNI `reduce_range`, a
-    bit less for activations, keeps sums of products from saturating. Or there are `floats` alone:
-    nothing is quantized, but computed in these, by TorchScript as the baseline is, or, where
-    `compiler` is `inductor`, by the code that TorchInductor makes.
+    `backend` are the kernels: those of `x86` are FBGEMM's and oneDNN's. Without VNNI
+    `reduce_range`, a bit less for activations, keeps sums of products from saturating. Or there
+    are `floats` alone: nothing is quantized, but computed in these, by TorchScript as the baseline
+    is, or, where `compiler` is `inductor`, by the code that TorchInductor makes.
     """
 
     floats: Literal[tuple(_FLOAT_BITS)] | None = None
