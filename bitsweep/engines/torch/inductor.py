@@ -39,7 +39,7 @@ def compiled(module: torch.jit.ScriptModule, shape: Sequence[int], folder: Path)
 
 
 def kernels(package: Path) -> list[str]:
-    """Return the kernels that a package runs, its own and the library's, in the order of running."""
+    """Return the kernels that a package runs, its own and PyTorch's, in the order of running."""
     with zipfile.ZipFile(package) as archive:
         (caller,) = (name for name in archive.namelist() if name.endswith(_CALLER))
         return _CALL.findall(archive.read(caller).decode())

@@ -4,5 +4,5 @@ from bitsweep.engines.packing import unpack
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
-    """Write `module`, a TorchScript archive or a package of TorchInductor's, out of the `objects` (tar)."""
+    """Write `module`, TorchScript or a package of TorchInductor's, out of the `objects` (tar)."""
     unpack(inputs, outputs)
