@@ -470,7 +470,7 @@ MISTAKES = {
     ),
     "expectation of no stage": (
         lambda raw: raw["expect"].append({"outcome": "failed@compiling"}),
-        ["expect.4.outcome = 'failed@compiling'", "import|calibrate|costs"],
+        ["expect.5.outcome = 'failed@compiling'", "import|calibrate|costs"],
     ),
     "true for a number": (
         lambda raw: raw["benchmark"].update(runs=True),

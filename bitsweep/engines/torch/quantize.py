@@ -57,7 +57,6 @@ def _of_floats(module, floats: str, shape: list[int]) -> torch.jit.ScriptModule:
 
 
 def _quantized(module, images: torch.Tensor, precision: dict) -> torch.jit.ScriptModule:
-    torch.backends.quantized.engine = precision["backend"]
     weights = "PerChannelMinMaxObserver" if precision["per_channel"] else "MinMaxObserver"
     scheme = torch.per_channel_symmetric if precision["per_channel"] else torch.per_tensor_symmetric
     chosen = QConfig(

@@ -15,10 +15,9 @@ _FLOAT_BITS = {"float32": 32, "bfloat16": 16, "float16": 16}
 class Torch(Section):
     """A precision in PyTorch: types and observers of its static quantization, named as there.
 
-    `backend` are the kernels: those of `x86` are FBGEMM's and oneDNN's. Without VNNI
-    `reduce_range`, a bit less for activations, keeps sums of products from saturating. Or there
-    are `floats` alone: nothing is quantized, but computed in these, by TorchScript as the baseline
-    is, or, where `compiler` is `inductor`, by the code that TorchInductor makes.
+    Without VNNI `reduce_range`, a bit less for activations, keeps sums of products from saturating.
+    Or there are `floats` alone: nothing is quantized, but computed in these, by TorchScript as the
+    baseline is, or, where `compiler` is `inductor`, by the code that TorchInductor makes.
     """
 
     floats: Literal[tuple(_FLOAT_BITS)] | None = None
@@ -28,7 +27,6 @@ class Torch(Section):
     per_channel: bool = True
     reduce_range: bool = False
     observer: Literal["minmax", "histogram"] = "histogram"
-    backend: Literal["x86", "onednn", "fbgemm"] = "x86"
 
     @model_validator(mode="before")
     @classmethod
