@@ -218,13 +218,12 @@ def test_the_probe_refuses_a_folder_without_the_tool(name, tmp_path):
     assert failure.message == f"there is no package {name} in that directory"
 
 
-@pytest.mark.parametrize(("floats", "near"), [("bfloat16", 0.03), ("float16", 0.003)])
-def test_pytorch_computes_in_other_floats(name, folder, floats, near):
+def test_pytorch_computes_in_other_floats(name, folder):
     if name != "torch":
         pytest.skip("the others have no such setting")
-    ours = compiled(name, folder, Torch(floats=floats).settings())
-    assert 1e-4 < ours.difference(folder) < near
-    assert layers_dtypes(folder) == [floats] * 3
+    ours = compiled(name, folder, Torch(floats="bfloat16").settings())
+    assert 1e-4 < ours.difference(folder) < 0.03
+    assert layers_dtypes(folder) == ["bfloat16"] * 3
     coverage = json.loads((folder / "coverage.json").read_text())
     assert (coverage["macs"], coverage["integer_macs"]) == (MACS, 0)
 
