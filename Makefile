@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 CORES ?= $(shell nproc)
 BIN := $(VENV)/bin
-ENGINES := relay onnxruntime openvino
+ENGINES := relay onnxruntime openvino torch
 
 ENVIRONMENT := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
 ifneq ($(words $(ENVIRONMENT)),1)

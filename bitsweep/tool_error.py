@@ -17,6 +17,7 @@ _ERROR = re.compile(r"^[A-Za-z_][\w.]*(?:: |$)", re.MULTILINE)
 _CPP = re.compile(r"([\w./-]+\.(?:cc|cpp|hpp|h)):(\d{1,9})(?: ([\w:~]+ ?[\w:~]*\([^\n]*))?")
 _SITE = re.compile(r"/(?:site|site-packages)/")
 _OURS = "/bitsweep/engines/"  # where a package may be called as the tool is
+_GENERATED = "code/__torch__/"  # TorchScript of a network, not PyTorch's own
 _BUILD = re.compile(r".*?_src/")
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
@@ -46,7 +47,7 @@ def _innermost(traceback: str, packages: Iterable[str]) -> tuple[str, str, int] 
 
 
 def _in_package(path: str, packages: Iterable[str]) -> str | None:
-    if _OURS in path:
+    if _OURS in path or path.startswith(_GENERATED):
         return None
     parts = _SITE.split(path)[-1].split("/")
     first = next((index for index, part in enumerate(parts) if part in packages), None)

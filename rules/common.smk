@@ -10,7 +10,7 @@ from snakemake.io import IOFile
 from bitsweep import code_digest, duplicates, fingerprint, foresight, limits
 from bitsweep.config import BASELINE
 from bitsweep.config import load as load_config
-from bitsweep.engines import targets
+from bitsweep.engines import install, targets
 from bitsweep.engines.declared import ENGINES, has_task
 from bitsweep.errors import UserError
 from bitsweep.outcome import DEPENDS_ON, Experiment
@@ -106,7 +106,7 @@ def one_of(names):
 
 wildcard_constraints:
     model=one_of(CONFIG.models),
-    engine=one_of(CONFIG.sweep.engines),
+    engine=one_of(ENGINES),
     target=one_of(CONFIG.targets),
     precision=one_of([BASELINE, *CONFIG.precisions]),
     plot=one_of(PLOT_NAMES),
@@ -236,8 +236,8 @@ def engine_build(wildcards):
     if path := engine_path(wildcards):
         is_tvm = ENGINES[wildcards.engine].uses_llvm
         return (fingerprint.of_tvm if is_tvm else fingerprint.of_folder)(Path(path))
-    if "environment" in engine_requirements(wildcards):
-        return [code_digest.version(package) for package in ("tvm", "tvm_ffi")]
+    if environment := engine_requirements(wildcards).get("environment"):
+        return [*install.installed(environment).values()]
     return None  # laid out by the rule itself, from its requirements
 
 

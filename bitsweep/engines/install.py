@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from bitsweep import child
 from bitsweep.artifact import write_text
 from bitsweep.engines import task
@@ -66,21 +68,28 @@ def install(
     )
 
 
+def installed(requirements: str) -> dict[Requirement, str | None]:
+    """Return the version that this environment has of each package of a requirements file."""
+    found: dict[Requirement, str | None] = {}
+    for line in Path(requirements).read_text(encoding="utf-8").splitlines():
+        if not (text := line.partition("#")[0].strip()):
+            continue
+        requirement = Requirement(text)
+        try:
+            found[requirement] = version(requirement.name)
+        except PackageNotFoundError:
+            found[requirement] = None
+    return found
+
+
 def _require_installed(name: str, requirements: str) -> None:
     """Raise `UserError` where a package of a requirements file is not there, or another version."""
-    for line in Path(requirements).read_text(encoding="utf-8").splitlines():
-        package, _, wanted = line.partition("#")[0].strip().partition("==")
-        if not package:
-            continue
-        try:
-            found = version(package)
-        except PackageNotFoundError:
-            found = "none"
-        if found != wanted:
+    for wanted, found in installed(requirements).items():
+        if found is None or not wanted.specifier.contains(found, prereleases=True):
             raise UserError(
-                f"engine {name} needs {package} {wanted} and this environment has {found}; run "
-                f"`pip install -r {requirements}`, or name a folder that has it by "
-                f"engines.{name}.python_path"
+                f"engine {name} needs {wanted.name} {str(wanted.specifier).removeprefix('==')} and "
+                f"this environment has {found or 'none'}; run `pip install -r {requirements}`, or "
+                f"name a folder that has it by engines.{name}.python_path"
             )
 
 

@@ -25,7 +25,8 @@ from bitsweep.engines.refusal import Refused, seconds_in_tvm
 from bitsweep.errors import UserError
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-_WITH_PYTORCH = {"frontend"}
+_PYTORCH = "torch"  # the engine, and the package
+_IMPORT = "frontend"  # where every engine reads what PyTorch traced
 
 
 class _WithoutPyTorch(PathFinder):
@@ -33,7 +34,7 @@ class _WithoutPyTorch(PathFinder):
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        return None if name == "torch" else super().find_spec(name, path, target)
+        return None if name == _PYTORCH else super().find_spec(name, path, target)
 
 
 def die_with_parent() -> None:
@@ -54,7 +55,7 @@ def main(request_path: str, reply_path: str) -> None:
     request = json.loads(Path(request_path).read_text(encoding="utf-8"))
     die_with(request["parent"])
     faulthandler.enable()
-    if request["task"] not in _WITH_PYTORCH:
+    if request["engine"] != _PYTORCH and request["task"] != _IMPORT:
         sys.meta_path[:] = [
             _WithoutPyTorch if finder is PathFinder else finder for finder in sys.meta_path
         ]

@@ -83,7 +83,7 @@ TIMEOUT = Failure(
 # (stage, failure) by precision: what TVM typically does.
 TYPICAL = {"int4": [("compile", BUFFER_ACCESS)], "int2": [("quantize", VECTOR_BYTES)]}
 
-SHOWING_NO_CODE = ("onnxruntime", "openvino")
+SHOWING_NO_CODE = ("onnxruntime", "openvino", "torch")
 
 Failing = Mapping[str, Sequence[tuple[str, Failure]]]
 

@@ -101,7 +101,9 @@ def test_weights_that_are_made_are_where_the_rule_leaves_them():
 
 def test_an_engine_has_the_precisions_that_it_has_a_section_for():
     loaded = config.load(shipped())
-    assert loaded.precisions["int8"].engines == ("onnxruntime", "openvino", "relax", "relay")
+    assert loaded.precisions["int8"].engines == (
+        *("onnxruntime", "openvino", "relax", "relay", "torch"),
+    )
     assert loaded.precisions["w4a8"].engines == ("relax",)
     assert loaded.precisions["int4_in_int8"].engines == ("relay",)
 
@@ -116,6 +118,10 @@ def test_an_engine_has_the_precisions_that_it_has_a_section_for():
         ("relay", "apart", (4, 8)),
         ("openvino", "bfloat16", (16, 16)),
         ("onnxruntime", "float16", (16, 16)),
+        ("torch", "int8", (8, 8)),
+        ("torch", "int4", (4, 4)),
+        ("torch", "bfloat16", (16, 16)),
+        ("torch", "compiled", (32, 32)),
     ],
 )
 def test_bits_are_those_of_the_engines_section(engine, precision, bits):
@@ -284,7 +290,12 @@ MISTAKES = {
     ),
     "unknown engine": (
         lambda raw: raw["sweep"].update(engines=["relex"]),
-        ["sweep.engines", "'relex'", "onnxruntime, openvino, relax, relay", "did you mean relax?"],
+        [
+            "sweep.engines",
+            "'relex'",
+            "onnxruntime, openvino, relax, relay, torch",
+            "did you mean relax?",
+        ],
     ),
     "unknown model": (
         lambda raw: raw["sweep"].update(models=["resnet5"]),
@@ -323,13 +334,17 @@ MISTAKES = {
     "mistyped engine of a precision": (
         lambda raw: raw["precisions"].update(x={"relex": {}}),
         [
-            "precisions.x.relex is not a known key; allowed: onnxruntime, openvino, relax, relay",
+            "precisions.x.relex is not a known key",
+            "allowed: onnxruntime, openvino, relax, relay, torch",
             "did you mean relax?",
         ],
     ),
     "precision of no engine": (
         lambda raw: raw["precisions"].update(x={}),
-        ["precisions.x", "give a section for an engine: onnxruntime, openvino, relax, relay"],
+        [
+            "precisions.x",
+            "give a section for an engine: onnxruntime, openvino, relax, relay, torch",
+        ],
     ),
     "engine without a precision of the sweep": (
         lambda raw: raw["sweep"].update(precisions=["int4_in_int8", "int2_in_int8"]),
@@ -338,6 +353,16 @@ MISTAKES = {
     "precision without an engine of the sweep": (
         lambda raw: raw["sweep"].update(engines=["relay"]),
         ["sweep.precisions = 'w4a8' has a section for relax only", "of the sweep are relay"],
+    ),
+    "floats of PyTorch's, quantized": (
+        lambda raw: raw["precisions"].update(
+            x={"torch": {"floats": "bfloat16", "observer": "minmax"}}
+        ),
+        ["precisions.x.torch", "floats are not quantized, so that observer cannot be given too"],
+    ),
+    "inductor without floats": (
+        lambda raw: raw["precisions"].update(x={"torch": {"compiler": "inductor"}}),
+        ["precisions.x.torch", "inductor compiles floats: give floats, such as float32"],
     ),
     "unknown preset": (
         lambda raw: raw["precisions"]["w4a8"]["relax"].update(preset="w5a8"),
@@ -508,11 +533,11 @@ MISTAKES = {
     ),
     "expectation of nothing": (
         lambda raw: raw["expect"].append({"precision": "int5", "outcome": "ok"}),
-        ["expect.4.precision", "'int5'"],
+        ["expect.5.precision", "'int5'"],
     ),
     "expectation of no stage": (
         lambda raw: raw["expect"].append({"outcome": "failed@compiling"}),
-        ["expect.4.outcome = 'failed@compiling'", "import|calibrate|costs"],
+        ["expect.5.outcome = 'failed@compiling'", "import|calibrate|costs"],
     ),
     "true for a number": (
         lambda raw: raw["benchmark"].update(runs=True),

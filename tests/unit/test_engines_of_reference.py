@@ -12,19 +12,26 @@ from torch import nn
 
 from bitsweep import machine
 from bitsweep.engines import packing
-from bitsweep.engines.declared import ENGINES
+from bitsweep.engines.declared import ENGINES, has_task
 from bitsweep.engines.onnxruntime.settings import OnnxRuntime
 from bitsweep.engines.openvino.settings import OpenVino
+from bitsweep.engines.torch.settings import Torch
 from tests.unit import laid_out, tasks
 
 MACS = (3 + 8) * 8 * 64 * 9 + 8 * 5
-SETTINGS = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+SETTINGS = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "torch": Torch}
+IMPORTER = {
+    "onnxruntime": "torch.onnx.export",
+    "openvino": "openvino.convert_model",
+    "torch": "torch.jit.optimize_for_inference",
+}
+QUANTIZING = {"onnxruntime": "Quantize", "openvino": "Quantize", "torch": "::quantize"}
+LAYERS = ("conv", "gemm", "fullyconnected", "matmul", "addmm", "linear")  # in operators' types
 # What a CPU has one of that multiplies these floats.
 _HAVING = {
     "bfloat16": {"avx512_bf16", "amx_bf16", "avx_ne_convert"},
     "float16": {"avx512_fp16", "amx_fp16", "avx_ne_convert"},
 }
-IMPORTER = {"onnxruntime": "torch.onnx.export", "openvino": "openvino.convert_model"}
 
 
 @pytest.fixture(scope="module", params=SETTINGS)
@@ -54,7 +61,7 @@ def traced(tmp_path_factory, name):
     folder = tmp_path_factory.mktemp(name)
     trace(*tasks.trace(folder), folder)
     assert import_(name, folder).failure is None, (folder / "log").read_text()
-    np.savez(folder / "statistics.npz")  # which neither of these engines reads
+    np.savez(folder / "statistics.npz")  # which none of these engines reads
     return folder
 
 
@@ -91,11 +98,11 @@ def test_a_module_answers_as_pytorch_does(name, folder, quantized, near, integer
     assert ours.difference(folder) <= near < of_mean
     coverage = json.loads((folder / "coverage.json").read_text())
     assert (coverage["macs"], coverage["integer_macs"]) == (MACS, integer)
-    assert (
-        "Conv" in coverage["float_operators"] or "Convolution" in coverage["float_operators"]
-    ) == (not quantized)
-    assert "Quantize" not in (folder / "imported.txt").read_text()
-    assert ("Quantize" in (folder / "quantized.txt").read_text()) == quantized
+    assert any("conv" in name.lower() for name in coverage["float_operators"]) == (not quantized)
+    assert QUANTIZING[name] not in (folder / "imported.txt").read_text()
+    assert (QUANTIZING[name] in (folder / "quantized.txt").read_text()) == quantized
+    if not has_task(name, "profile"):
+        return
     operators = ours.profile(folder)["operators"]
     layers = [(o["layer"], o["kind"], o["macs"], o["arithmetic"]) for o in operators if o["macs"]]
     arithmetic = "integer" if quantized else "float"
@@ -122,15 +129,7 @@ def test_the_operators_are_those_that_run(name, folder):
         (SETTINGS[name]().settings(), {"uint8", "int8"}),
     ):
         compiled(name, folder, precision)
-        operators = packing.operators(str(folder / "objects.tar"))
-        of_layers = [
-            operator["dtype"]
-            for operator in operators
-            if any(
-                kind in operator["type"] for kind in ("Conv", "Gemm", "FullyConnected", "MatMul")
-            )
-            and operator["type"] != "Convert"
-        ]
+        of_layers = layers_dtypes(folder)
         assert len(of_layers) == 3
         assert set(of_layers) <= dtypes
         assert (folder / "module.ll").read_bytes() == (folder / "module.s").read_bytes() == b""
@@ -141,6 +140,8 @@ def test_a_module_of_16_bit_floats_answers_nearly_as_pytorch_does(name, folder, 
     """Or is refused where the CPU has none, which OpenVINO itself takes others for in silence."""
     if (name, floats) == ("onnxruntime", "bfloat16"):
         pytest.skip("which it has no conversion to")
+    if name == "torch":
+        pytest.skip("which has a test of its own")
     assert quantize(name, folder, floats=floats) is None, (folder / "log").read_text()
     coverage = json.loads((folder / "coverage.json").read_text())
     assert (coverage["macs"], coverage["integer_macs"]) == (MACS, 0)
@@ -185,6 +186,8 @@ class Named(nn.Module):
 
 
 def test_layers_have_pytorchs_names_where_these_can_be_told(name, folder):
+    if not has_task(name, "profile"):
+        pytest.skip("which has no profile")
     torch.manual_seed(0)
     network, images = Named().eval(), torch.randn(4, *tasks.SHAPE)
     with torch.no_grad():
@@ -206,6 +209,15 @@ def test_layers_have_pytorchs_names_where_these_can_be_told(name, folder):
         ("grouped", 6 * 36 * 9),
         *((one, 6 * 36) for one in depthwise),
         ("head", 6 * 5),
+    ]
+
+
+def layers_dtypes(folder):
+    return [
+        operator["dtype"]
+        for operator in packing.operators(str(folder / "objects.tar"))
+        if any(kind in operator["type"].lower() for kind in LAYERS)
+        and operator["type"] != "Convert"
     ]
 
 
@@ -241,6 +253,8 @@ class Unknown(nn.Module):
 
 
 def test_an_operator_that_is_not_imported_is_a_failure_inside_the_tool(name, folder):
+    if name == "torch":
+        pytest.skip("which has them all")
     trace(Unknown(), torch.randn(1, *tasks.SHAPE), folder)
     failure = import_(name, folder).failure
     assert failure.kind == "exception"
@@ -267,6 +281,10 @@ def test_four_bits_are_refused_in_the_tools_own_words(name, folder):
         failure = quantize(name, folder, weight_bits=4, activation_bits=4)
         assert failure.file == "nncf/common/quantization/structs.py"
         assert "incompatible with HW capabilities" in failure.message
+    elif name == "torch":
+        failure = quantize(name, folder, weight_type="quint4x2", activation_type="quint4x2")
+        assert failure.file == "torch/nn/modules/module.py"
+        assert failure.message.endswith("not implemented for 'QUInt4x2'")
     else:
         assert quantize(name, folder, weight_type="int4", activation_type="uint4") is None
         failure = tasks_of(name).compile_(folder).failure
@@ -277,7 +295,7 @@ def test_four_bits_are_refused_in_the_tools_own_words(name, folder):
 
 def test_four_bits_that_run_are_none_of_integers(folder, name):
     if name != "onnxruntime":
-        pytest.skip("which refuses them")
+        pytest.skip("the others refuse them")
     assert quantize(name, folder, weight_type="int4", activation_type="uint4") is None
     assert json.loads((folder / "coverage.json").read_text())["integer_macs"] == 0
     assert tasks_of(name).compile_(folder).failure is None, (folder / "log").read_text()
@@ -308,3 +326,36 @@ def test_the_probe_refuses_a_folder_without_the_tool(name, tmp_path):
         .failure
     )
     assert failure.message == f"there is no package {name} in that directory"
+
+
+def test_pytorch_computes_in_other_floats(name, folder):
+    if name != "torch":
+        pytest.skip("the others have no such setting")
+    ours = compiled(name, folder, Torch(floats="bfloat16").settings())
+    assert 1e-4 < ours.difference(folder) < 0.03
+    assert layers_dtypes(folder) == ["bfloat16"] * 3
+    coverage = json.loads((folder / "coverage.json").read_text())
+    assert (coverage["macs"], coverage["integer_macs"]) == (MACS, 0)
+
+
+def test_what_inductor_compiles_answers_as_pytorch_does(name, folder):
+    if name != "torch":
+        pytest.skip("it is PyTorch's")
+    ours = compiled(name, folder, Torch(floats="float32", compiler="inductor").settings())
+    assert ours.difference(folder) < 1e-5
+    operators = packing.operators(str(folder / "objects.tar"))
+    assert {one["dtype"] for one in operators} == {"float32"}
+    assert sum("convolution" in one["type"] for one in operators) == 2
+    assert any(one["type"].startswith("cpp_fused") for one in operators)
+
+
+def test_without_a_compiler_inductor_fails_in_its_own_words(name, folder, monkeypatch):
+    if name != "torch":
+        pytest.skip("it is PyTorch's")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("PATH", str(folder))
+    assert quantize(name, folder, floats="float32", compiler="inductor") is None
+    failure = tasks_of(name).compile_(folder).failure
+    assert failure.kind == "exception"
+    assert failure.file.startswith("torch/_inductor/")
+    assert "No working C++ compiler found" in failure.message

@@ -47,12 +47,12 @@ def install_own(python_path, folder, name="relay"):
     )
 
 
-def install_environments(folder, requirements):
-    """Install engine relax, whose TVM is the environment's, from the text of its requirements."""
-    write(folder / "relax.txt", requirements)
+def install_environments(folder, requirements, name="relax"):
+    """Install an engine whose tool is the environment's from the text of its requirements."""
+    write(folder / f"{name}.txt", requirements)
     install(
-        "relax",
-        requirements={"environment": str(folder / "relax.txt")},
+        name,
+        requirements={"environment": str(folder / f"{name}.txt")},
         python_path=None,
         record=str(folder / "engine.json"),
         log=str(folder / "log"),
@@ -66,6 +66,14 @@ def test_the_environments_tvm_is_recorded_with_its_versions(tmp_path):
     assert record["versions"]["tvm"] == version("apache-tvm")
     assert record["versions"]["tvm_ffi"] == version("apache-tvm-ffi")
     assert set(record["versions"]) == {"tvm", "tvm_ffi", "llvm", "numpy"}
+
+
+def test_the_environments_pytorch_may_be_any_build_of_the_release(tmp_path):
+    release, _, _ = version("torch").partition("+")
+    install_environments(tmp_path, f"torch=={release}\n", name="torch")
+    record = json.loads((tmp_path / "engine.json").read_text())
+    versions = {"torch": version("torch"), "numpy": version("numpy")}
+    assert record == {"engine": "torch", "python_path": [], "versions": versions}
 
 
 @pytest.mark.parametrize(

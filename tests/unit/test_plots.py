@@ -96,19 +96,19 @@ def test_no_text_leaves_the_figure_with_the_names_of_several_cpus(tmp_path):
 
 
 @pytest.mark.parametrize("engines", [["relay", "relax", *synthetic.SHOWING_NO_CODE], ["openvino"]])
-def test_no_text_leaves_the_figure_with_four_engines_or_one(draw, tmp_path, engines):
+def test_no_text_leaves_the_figure_with_five_engines_or_one(draw, tmp_path, engines):
     experiments = synthetic.sweep(["digits"], engines, ["float32", "int8", "int4"])
     assert_texts_within(draw(synthetic.summarise(tmp_path, experiments)))
 
 
-def test_figures_of_four_engines_do_not_lie_over_each_other(tmp_path):
+def test_figures_of_five_engines_do_not_lie_over_each_other(tmp_path):
     engines = ["relay", "relax", *synthetic.SHOWING_NO_CODE]
     experiments = synthetic.sweep(["digits"], engines, ["float32", "int8"])
     figure = plots.PLOTS["accuracy"](synthetic.summarise(tmp_path, experiments))
     figure.draw_without_rendering()
     figures = [t for t in figure.findobj(Text) if re.fullmatch(r"9\d\.\d", t.get_text())]
     boxes = [text.get_window_extent() for text in figures]
-    assert len(boxes) == 8
+    assert len(boxes) == 10
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 

@@ -44,6 +44,18 @@ def test_a_place_in_cpp_that_the_message_names_is_further_in(message, file, line
     assert (found.file, found.line, found.function) == (file, line, function)
 
 
+def test_torchscript_of_a_network_is_no_place_in_pytorch():
+    torch = TOOLS.replace("nncf/openvino/a.py", "torch/nn/module.py")
+    network = '  File "code/__torch__/torch/nn/a.py", line 26, in forward\n    ~~~ <--- HERE\n'
+    text = f"{HEADER}{OURS}{torch}NotImplementedError: in the interpreter.\n{network}"
+    text += (
+        f"\nTraceback of TorchScript (most recent call last):\nRuntimeError: no kernel\n{CAUSED}"
+    )
+    assert parse(text, "NotImplementedError", ("torch",)) == Place(
+        "NotImplementedError", "no kernel", "quantize", "torch/nn/module.py", 30
+    )
+
+
 def test_what_has_no_place_has_none():
     assert parse("killed", "Error", PACKAGES) == Place("Error", "")
     text = f"{HEADER}{OURS}{NUMPYS}Error: no\n{CAUSED}"

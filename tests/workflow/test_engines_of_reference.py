@@ -12,16 +12,19 @@ from bitsweep.outcome import read
 from bitsweep.profile import table as profiles
 from tests.workflow.checkout import DIGITS
 
-ENGINES = ("onnxruntime", "openvino")
+ENGINES = ("onnxruntime", "openvino", "torch")
 CONFIG = {
     "sweep": {**DIGITS["sweep"], "engines": [*ENGINES], "precisions": ["float32", "int8", "int4"]},
     "precisions": {"int4": {"onnxruntime": {"weight_type": "int4", "activation_type": "uint4"}}},
     "sensitivity": {"precisions": []},
-    "expect": [{"engine": "openvino", "precision": "int4", "outcome": "failed@quantize"}],
+    "expect": [
+        {"engine": engine, "precision": "int4", "outcome": "failed@quantize"}
+        for engine in ("openvino", "torch")
+    ],
 }
 
 
-def test_the_digits_in_both_engines(digits):
+def test_the_digits_in_each_engine(digits):
     ended = digits.done(config=CONFIG)
     table = tables.read_summary(digits.path("results/tables/summary.csv"))
     rows = {(row["engine"], row["precision"]): row for _, row in table.iterrows()}

@@ -1,0 +1,1 @@
+"""A reference engine: PyTorch itself, with its own static quantization."""
