@@ -1,6 +1,7 @@
 """What the plots share: type and colours, a panel per model, a slot per precision, the legend."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -249,7 +250,9 @@ def legend(drawing: Figure, colours: Mapping[str, object], extra: Sequence[Artis
         for columns in range(len(handles), 1, -1)
         if _width(widths, columns) <= drawing.get_figwidth()
     )
-    drawing.legend(handles=handles, loc="outside lower center", ncols=next(fitting, 1))
+    rows = math.ceil(len(handles) / next(fitting, 1))
+    columns = math.ceil(len(handles) / rows)  # of about as many entries each
+    drawing.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def _width(widths: Sequence[float], columns: int) -> float:

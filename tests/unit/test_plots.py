@@ -101,6 +101,19 @@ def test_no_text_leaves_the_figure_with_five_engines_or_one(draw, tmp_path, engi
     assert_texts_within(draw(synthetic.summarise(tmp_path, experiments)))
 
 
+def test_a_legend_of_two_rows_has_no_row_for_one_entry(tmp_path):
+    engines = ["relay", "relax", *synthetic.SHOWING_NO_CODE]
+    summary = synthetic.summarise(tmp_path, synthetic.sweep(["digits"], engines, ["float32"]))
+    summary.loc[0, "disturbed"] = True
+    figure = plots.PLOTS["latency"](summary)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    heights = [text.get_window_extent().y0 for text in legend.get_texts()]
+    first = heights.count(max(heights))
+    assert len(heights) == 7
+    assert first == 4
+
+
 def test_figures_of_five_engines_do_not_lie_over_each_other(tmp_path):
     engines = ["relay", "relax", *synthetic.SHOWING_NO_CODE]
     experiments = synthetic.sweep(["digits"], engines, ["float32", "int8"])
