@@ -26,7 +26,7 @@ IMPORTER = {
     "torch": "torch.jit.optimize_for_inference",
 }
 QUANTIZING = {"onnxruntime": "Quantize", "openvino": "Quantize", "torch": "::quantize"}
-LAYERS = ("conv", "gemm", "fullyconnected", "matmul", "addmm", "linear")  # in operators' types
+LAYERS = ("conv", "gemm", "fullyconnected", "matmul", "addmm", "::linear")  # in operators' types
 # What a CPU has one of that multiplies these floats.
 _HAVING = {
     "bfloat16": {"avx512_bf16", "amx_bf16", "avx_ne_convert"},
