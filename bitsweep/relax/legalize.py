@@ -75,7 +75,8 @@ def _output(call: relax.Expr, attrs: dict) -> tuple[Requantization | Thresholds,
     factors = {i: graph.array(arguments[i]) for i in _FACTORS if i < len(arguments)}
     found = None
     if factors and all(factor is not None for factor in factors.values()):
-        found = in_words(*factors.values(), residual_zero_point=attrs["residual_zero_point"])
+        points = {name: attrs[name] for name in ("residual_zero_point", "output_zero_point")}
+        found = in_words(*factors.values(), **points)
     if found is None:
         return Requantization(*kinds, **planes), arguments
     for index, factor in zip(factors, found[0], strict=True):

@@ -25,6 +25,7 @@ from .staging import flat
 
 _WORD = 32
 _MOST_WHOLE = 2**20  # times a byte, it leaves room in a word
+_MOST_SHIFT = 53  # of a byte that leaves room in 64 bits
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,13 @@ class Words:
     """That upper words suffice.
 
     A residual is multiplied by `whole`, beside its multiplier, which is unsigned; its zero point is
-    in the half. Without `shifts` all shifts are 32, so that there is nothing to shift.
+    in the half, as is the output's unless that is `zero_point`. Without `shifts` all shifts are 32,
+    so that there is nothing to shift.
     """
 
     whole: int
     shifts: bool
+    zero_point: int
 
 
 def in_words(
@@ -44,12 +47,15 @@ def in_words(
     shift: np.ndarray,
     half: np.ndarray,
     residual_multiplier: np.ndarray | None = None,
+    *,
     residual_zero_point: int = 0,
+    output_zero_point: int = 0,
 ) -> tuple[list[np.ndarray], Words] | None:
     """The same requantization by upper words: its arguments (O,) in their order, and what it is.
 
     Multiplied by a power of two, all but a residual's multiplier are exact in their types; of that,
-    whole words are set apart. None where they are not, or differ between channels.
+    whole words are set apart. None where they are not, or differ between channels. Zero points are
+    in the arguments, so that layers of one shape share their code.
     """
     up = np.maximum(_WORD - shift.astype(np.int64), 0)
     scaled = multiplier.astype(np.int64) << up
@@ -57,11 +63,13 @@ def in_words(
         return None
     half = half << up
     shift = shift + up.astype(np.int32)
+    shifts, zero_point = bool(np.any(shift > _WORD)), output_zero_point
+    if np.all(shift <= _MOST_SHIFT):
+        half, zero_point = half + (np.int64(zero_point) << shift.astype(np.int64)), 0
     arrays = [scaled.astype(np.int32), shift, half]
-    shifts = bool(np.any(shift > _WORD))
     if residual_multiplier is None:
-        return arrays, Words(0, shifts)
-    if np.any(residual_multiplier < 0) or np.any(up >= _WORD):
+        return arrays, Words(0, shifts, zero_point)
+    if np.any(residual_multiplier < 0):
         return None
     other = residual_multiplier.astype(np.int64) << up
     whole = np.unique(other >> _WORD)
@@ -69,7 +77,7 @@ def in_words(
         return None
     arrays[2] = half - residual_zero_point * other
     arrays.append((other & (2**_WORD - 1)).astype(np.uint32).view(np.int32))
-    return arrays, Words(int(whole[0]), shifts)
+    return arrays, Words(int(whole[0]), shifts, zero_point)
 
 
 class Requantization:
@@ -108,7 +116,7 @@ class Requantization:
         self._residual_zero_point = residual_zero_point
         self._residual_planes = residual_planes
         self._output_planes = output_planes
-        self._output_zero_point = output_zero_point
+        self._output_zero_point = words.zero_point if words else output_zero_point
         self._clip = clip
         self._words = words
 

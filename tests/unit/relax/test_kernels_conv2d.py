@@ -241,7 +241,10 @@ def test_integers(
             by = np.full(channels, random.integers(0, 2**31), np.int32)
             of_residual, factors = [residual], [*factors, by]
             others = [(residual.astype(np.int64) - residual_zero_point, by)]
-        if by_words and (found := in_words(*factors, residual_zero_point=residual_zero_point)):
+        points = dict(
+            zip(("residual_zero_point", "output_zero_point"), zero_points[1:], strict=True)
+        )
+        if by_words and (found := in_words(*factors, **points)):
             factors, words = found
         assert words or not by_words or least_shift == 1 or (least_shift == 24 and extreme)
         arrays += [*factors[:3], *of_residual, *factors[3:]]

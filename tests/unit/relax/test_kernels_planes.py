@@ -132,7 +132,8 @@ def test_planes(target, conv, bits, residual_planes, output_planes, levels, core
     kinds = {"residual_planes": residual_planes or 0, "output_planes": output_planes}
     zero = None if residual_planes is None else 1
     factors, words = [multiplier, shift, half, *[by for _, by in others]], None
-    if found := in_words(*factors, residual_zero_point=zero or 0):
+    points = {"residual_zero_point": zero or 0, "output_zero_point": zero_point}
+    if found := in_words(*factors, **points):
         factors, words = found
     made = [
         (

@@ -910,7 +910,8 @@ def test_packed_weights_have_the_shape_and_values_of_the_layout(bits, per_byte):
     attrs = dict(weight_bits=bits, input_zero_point=0, residual_zero_point=0)
     attrs |= dict(output_zero_point=0, clip_min=0, clip_max=255, out_dtype="int32")
     cases = {
-        "full": (20, 6, 1, (1, 2, -(-3 * 2 * 2 // per_byte), 16, 4)),
+        "full": (20, 8, 1, (1, 2, -(-3 * 2 * 2 // per_byte), 16, 4)),
+        "a row of taps as one": (20, 6, 1, (1, 2, -(-3 * 3 // per_byte), 16, 4)),
         "grouped": (20, 6, 2, (2, 1, -(-3 * 2 * 1 // per_byte), 16, 4)),
         "depthwise": (20, 20, 20, (2, -(-3 * 2 // per_byte), 16)),
     }
