@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from bitsweep.engines import tuning
@@ -17,6 +18,8 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     this process: what it has counts as tried.
     """
     remember_repeated_work()
+    # In the stage's own folder, which it removes: TVM leaves candidates behind.
+    os.environ["TMPDIR"] = tempfile.tempdir = str(Path(outputs["log"]).parent)
     module, params = ir.load(inputs)
     for_target = target.resolve(settings["target"])
     tuner, kept = TUNERS[settings["tuning"]["by"]], Path(settings["kept"])
