@@ -52,6 +52,13 @@ def test_what_tvm_raises_below_our_quantizer_is_a_refusal(tvm, ours):
         asked(ours("inner()", inner=tvm("raise ValueError('four bits')")))
 
 
+@pytest.mark.parametrize("package", ["onnxruntime", "onnx", "nncf", "openvino", "torch"])
+def test_what_another_tool_raises_below_a_function_of_ours_is_a_refusal(package):
+    tool = function(f"/site/{package}/quantization/static.py", "raise ValueError('four bits')")
+    with pytest.raises(Refused):
+        asked(function(HERE / "engines/onnxruntime/ir.py", "inner()", inner=tool))
+
+
 def test_what_tvms_cpp_raises_below_our_quantizer_is_a_refusal(ours):
     cpp = function("/project/src/relax/op.cc", "raise ValueError('four bits')")
     with pytest.raises(Refused):
