@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 
 def link(inputs: dict, outputs: dict, cc: ModuleType) -> None:
@@ -15,5 +15,5 @@ def link(inputs: dict, outputs: dict, cc: ModuleType) -> None:
         objects = sorted(str(path) for path in Path(directory).glob("*.o"))
         if cc.get_cc() is None:
             raise FileNotFoundError("no C compiler was found on the PATH to link with")
-        with asking_tvm(f"{cc.__name__}.create_shared"):
+        with asking(f"{cc.__name__}.create_shared"):
             cc.create_shared(outputs["module"], objects)

@@ -9,7 +9,7 @@ from pathlib import Path
 import tvm
 from tvm.target import codegen
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 GENERIC = "generic"
 _UNKNOWN = re.compile(r"^'([^']+)' is not a recognized feature", re.MULTILINE)
@@ -23,7 +23,7 @@ def describe(triple: str, cpu: str, attributes: list[str], answer: str) -> None:
     """
     told = {"architectures": list(map(str, codegen.llvm_get_targets()))}
     Path(answer).write_text(json.dumps(told))
-    with asking_tvm("llvm_get_cpu_archlist"):
+    with asking("llvm_get_cpu_archlist"):
         cpus = list(map(str, codegen.llvm_get_cpu_archlist(_target(triple, GENERIC, []))))
         features = {
             str(feature)

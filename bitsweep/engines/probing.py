@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from bitsweep.engines.refusal import Refused, asking_tvm
+from bitsweep.engines.refusal import Refused, asking
 
 
 def probe(packages: Sequence[str], python_path: str | None, versions: str) -> None:
@@ -17,7 +17,7 @@ def probe(packages: Sequence[str], python_path: str | None, versions: str) -> No
     """
     found = {}
     for name in packages:
-        with asking_tvm(f"import {name}"):
+        with asking(f"import {name}"):
             package = import_module(name)
         found_at = Path(package.__file__)
         if python_path and not found_at.is_relative_to(Path(python_path).resolve()):

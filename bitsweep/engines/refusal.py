@@ -49,7 +49,7 @@ def _is_a_tools(path: Path) -> bool:
 
 
 @contextmanager
-def asking_tvm(function: str) -> Iterator[None]:
+def asking(function: str) -> Iterator[None]:
     """Turn an exception raised inside the block, a call of a tool's `function`, into `Refused`.
 
     Errors of the operating system (a full disk, a missing compiler) pass through: they say nothing

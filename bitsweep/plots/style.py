@@ -243,7 +243,8 @@ def engine_colours(summary: pd.DataFrame) -> dict[str, tuple[float, float, float
 def legend(drawing: Figure, colours: Mapping[str, object], extra: Sequence[Artist] = ()) -> None:
     """Put one legend below the panels, as wide as they: colours by name, and `extra` entries."""
     named = [Patch(color=colour, label=name) for name, colour in colours.items()]
-    handles = [*named, *extra]
+    if not (handles := [*named, *extra]):
+        return
     widths = [_ENTRY_INCHES + _LETTER_INCHES * len(handle.get_label()) for handle in handles]
     fitting = (
         columns

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import bitsweep
-from bitsweep.engines.refusal import UNDER_WAY, Refused, asking_tvm
+from bitsweep.engines.refusal import UNDER_WAY, Refused, asking
 from bitsweep.relax import NotQuantizable
 
 HERE = Path(bitsweep.__file__).parent
@@ -34,7 +34,7 @@ def ours():
 
 
 def asked(call):
-    with asking_tvm("tvm.f"):
+    with asking("tvm.f"):
         call()
 
 

@@ -6,7 +6,7 @@ from bitsweep.child import Limits
 from bitsweep.engines import task
 from bitsweep.errors import UserError
 
-ASKING = "from bitsweep.engines.refusal import asking_tvm\nwith asking_tvm('tvm.f'): "
+ASKING = "from bitsweep.engines.refusal import asking\nwith asking('tvm.f'): "
 
 
 @pytest.fixture

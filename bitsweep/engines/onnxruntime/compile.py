@@ -9,7 +9,7 @@ import onnxruntime
 from bitsweep.engines import here
 from bitsweep.engines.onnxruntime import ir, session
 from bitsweep.engines.packing import pack
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 _DTYPES = {"float": "float32", "double": "float64"}  # the others are called as in numpy
 
@@ -35,7 +35,7 @@ def _operators(opened: onnxruntime.InferenceSession) -> list[dict[str, str]]:
     """The operators that run, as the tool's profile has them; the data type of one is that of its
     first input."""
     (parameter,) = opened.get_inputs()
-    with asking_tvm("onnxruntime.InferenceSession.run"):
+    with asking("onnxruntime.InferenceSession.run"):
         opened.run(None, {parameter.name: np.zeros(parameter.shape, np.float32)})
     return [
         {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bitsweep.engines.onnxruntime import session
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 
 class Executor:
@@ -24,14 +24,14 @@ class Executor:
     def run(self, image: np.ndarray) -> np.ndarray:
         """Return the logits, float32 (classes,), of an image."""
         self.set_input(image)
-        with asking_tvm("onnxruntime.InferenceSession.run"):
+        with asking("onnxruntime.InferenceSession.run"):
             return self._session.run(None, self._feed)[0][0].astype(np.float32)
 
     def time(self, runs: int, before: Callable[[], None] | None = None) -> list[float]:
         """Return the milliseconds of each of `runs` runs on the input last set, after one that is
         dropped; `before` is called before each."""
         taken = []
-        with asking_tvm("onnxruntime.InferenceSession.run"):
+        with asking("onnxruntime.InferenceSession.run"):
             for _ in range(runs + 1):
                 if before:
                     before()

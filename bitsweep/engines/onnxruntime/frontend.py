@@ -7,7 +7,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from bitsweep.engines import agreement
 from bitsweep.engines.onnxruntime import ir
 from bitsweep.engines.onnxruntime.executor import Executor
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
@@ -21,9 +21,9 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     reference = np.load(inputs["reference"])
     images, expected = (reference[name][: agreement.IMAGES] for name in ("input", "output"))
     exported = torch.export.load(inputs["exported"])
-    with asking_tvm("torch.onnx.export"):
+    with asking("torch.onnx.export"):
         program = torch.onnx.export(exported, dynamo=True, verbose=False)
-    with asking_tvm("onnxruntime.quantization.quant_pre_process"):
+    with asking("onnxruntime.quantization.quant_pre_process"):
         model = ir.made(_prepare, program)
     executor = Executor(model.SerializeToString(), optimised=False)
     answers = np.stack([executor.run(image) for image in images])

@@ -13,7 +13,7 @@ import onnxruntime
 from bitsweep.engines.onnxruntime import session
 from bitsweep.engines.onnxruntime.accounting import QUANTIZING
 from bitsweep.engines.onnxruntime.executor import Executor
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 _NOTHING = "Shape"  # an operator that looks at no element
 _OF_4_BITS = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
@@ -48,7 +48,7 @@ class OperatorClock(Executor):
         self.set_input(np.zeros(parameter.shape[1:], np.float32))
         with tempfile.TemporaryDirectory() as folder:
             looked = self._opened(copy, folder)
-            with asking_tvm("onnxruntime.InferenceSession.run"):
+            with asking("onnxruntime.InferenceSession.run"):
                 looked.run(None, self._feed)
             events = session.kernels(looked)
         self._events_of_a_run = len(events)
@@ -58,7 +58,7 @@ class OperatorClock(Executor):
 
     def time_operators(self) -> None:
         """Time each of `calls` in a run on the input last set, after one that is dropped."""
-        with asking_tvm("onnxruntime.InferenceSession.run"):
+        with asking("onnxruntime.InferenceSession.run"):
             for _ in range(2):
                 self._profiled.run(None, self._feed)
 

@@ -15,7 +15,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from bitsweep.engines.onnxruntime import ir
 from bitsweep.engines.onnxruntime.accounting import coverage
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 _TYPES = {kind.name.removeprefix("Q").lower(): kind for kind in QuantType}
 _METHODS = {method.name.lower(): method for method in CalibrationMethod}
@@ -41,7 +41,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     model = ir.load(inputs)
     if precision := settings["precision"]:
         if precision["floats"]:
-            with asking_tvm("onnxruntime.transformers.float16.convert_float_to_float16"):
+            with asking("onnxruntime.transformers.float16.convert_float_to_float16"):
                 model = convert_float_to_float16(model, keep_io_types=True)
         else:
             images = np.load(inputs["calibration"])["input"]
@@ -59,7 +59,7 @@ def _quantized(model: onnx.ModelProto, images: np.ndarray, precision: dict) -> o
     }
     del chosen["floats"]
     (parameter,) = model.graph.input
-    with asking_tvm("onnxruntime.quantization.quantize_static"):
+    with asking("onnxruntime.quantization.quantize_static"):
         return ir.made(
             lambda model, path: quantize_static(
                 model, path, _Images(parameter.name, images), **chosen

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 _KERNEL = "_kernel_time"
 _ERRORS = 3  # not what it warns of: that an optimised model is of this machine
@@ -29,7 +29,7 @@ def options(*, optimised: bool) -> onnxruntime.SessionOptions:
 
 def open_(model: str | bytes, chosen: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     """Open a model, a path or its bytes."""
-    with asking_tvm("onnxruntime.InferenceSession"):
+    with asking("onnxruntime.InferenceSession"):
         return onnxruntime.InferenceSession(model, chosen, providers=["CPUExecutionProvider"])
 
 
@@ -45,7 +45,7 @@ def kernels(opened: onnxruntime.InferenceSession) -> list[dict]:
 
     `name` is the node's, `dur` what the kernel took, in whole microseconds.
     """
-    with asking_tvm("onnxruntime.InferenceSession.end_profiling"):
+    with asking("onnxruntime.InferenceSession.end_profiling"):
         events = json.loads(Path(opened.end_profiling()).read_text(encoding="utf-8"))
     return [
         event | {"name": event["name"].removesuffix(_KERNEL)}

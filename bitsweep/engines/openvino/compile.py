@@ -9,7 +9,7 @@ from bitsweep.engines.openvino import hint, ir
 from bitsweep.engines.openvino.executor import DEVICE, TYPES, chosen
 from bitsweep.engines.openvino.runtime_graph import executed
 from bitsweep.engines.packing import pack
-from bitsweep.engines.refusal import Refused, asking_tvm
+from bitsweep.engines.refusal import Refused, asking
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
@@ -20,10 +20,10 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     here.require(settings["target"], "openvino.Core.compile_model")
     model = ir.load(inputs)
     floats = hint.noted(model)
-    with asking_tvm("openvino.Core.compile_model"):
+    with asking("openvino.Core.compile_model"):
         compiled = openvino.Core().compile_model(model, DEVICE, chosen(floats))
     _require(compiled, floats)
-    with asking_tvm("openvino.CompiledModel.export_model"):
+    with asking("openvino.CompiledModel.export_model"):
         blob = compiled.export_model().getvalue()
     operators = [
         {"name": one.name, "type": one.type, "dtype": one.dtype} for one in executed(compiled)

@@ -10,7 +10,7 @@ import numpy as np
 import openvino
 
 from bitsweep.engines.openvino.hint import HINT, noted, parted
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 DEVICE = "CPU"
 TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -32,11 +32,11 @@ class Executor:
         core = openvino.Core()
         if isinstance(model, str):
             blob, floats = parted(Path(model).read_bytes())
-            with asking_tvm("openvino.Core.import_model"):
+            with asking("openvino.Core.import_model"):
                 options = {**chosen(floats), **more}
                 self._compiled = core.import_model(BytesIO(blob), DEVICE, options)
         else:
-            with asking_tvm("openvino.Core.compile_model"):
+            with asking("openvino.Core.compile_model"):
                 self._compiled = core.compile_model(model, DEVICE, chosen(noted(model)))
         self._request = self._compiled.create_infer_request()
 
@@ -46,7 +46,7 @@ class Executor:
 
     def run(self, image: np.ndarray) -> np.ndarray:
         """Return the logits, float32 (classes,), of an image."""
-        with asking_tvm("openvino.InferRequest.infer"):
+        with asking("openvino.InferRequest.infer"):
             self.set_input(image)
             self._request.infer()
             return self._request.get_output_tensor(0).data[0].astype(np.float32)
@@ -55,7 +55,7 @@ class Executor:
         """Return the milliseconds of each of `runs` runs on the input last set, after one that is
         dropped; `before` is called before each."""
         taken = []
-        with asking_tvm("openvino.InferRequest.infer"):
+        with asking("openvino.InferRequest.infer"):
             for _ in range(runs + 1):
                 if before:
                     before()

@@ -7,7 +7,7 @@ import torch
 from bitsweep.engines import agreement
 from bitsweep.engines.openvino import ir, naming
 from bitsweep.engines.openvino.executor import Executor
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
@@ -19,7 +19,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     images, expected = (reference[name][: agreement.IMAGES] for name in ("input", "output"))
     scripted = torch.jit.load(inputs["torchscript"], map_location="cpu").eval()
     example = torch.from_numpy(images[:1])
-    with asking_tvm("openvino.convert_model"):
+    with asking("openvino.convert_model"):
         model = openvino.convert_model(
             scripted, example_input=example, input=[tuple(example.shape)]
         )

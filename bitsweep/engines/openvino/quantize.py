@@ -14,7 +14,7 @@ from nncf.quantization.advanced_parameters import (
 
 from bitsweep.engines.openvino import hint, ir
 from bitsweep.engines.openvino.accounting import coverage
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
@@ -45,7 +45,7 @@ def _quantized(model: openvino.Model, images: np.ndarray, precision: dict) -> op
         for kind in ("activation", "weight")
         if precision[f"{kind}_bits"] != 8
     }
-    with asking_tvm("nncf.quantize"):
+    with asking("nncf.quantize"):
         return nncf.quantize(
             model,
             nncf.Dataset([image[None] for image in images]),

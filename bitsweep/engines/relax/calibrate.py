@@ -3,7 +3,7 @@
 import numpy as np
 
 from bitsweep import relax as quantizer
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relax import ir, target
 from bitsweep.relax import statistics
 
@@ -12,6 +12,6 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """Run the module at `ir` and `params` on the images of `calibration`; write `statistics`."""
     module = ir.load(inputs)
     images = np.load(inputs["calibration"])["input"]
-    with asking_tvm("bitsweep.relax.observe"):
+    with asking("bitsweep.relax.observe"):
         observed = quantizer.observe(module, images, target.resolve(target.NATIVE))
     statistics.save(observed, outputs["statistics"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bitsweep import relax as quantizer
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relax import ir, target
 from bitsweep.engines.relax.quantize import config
 from bitsweep.relax import statistics
@@ -22,7 +22,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     module = ir.load(inputs)
     calibration = np.load(inputs["calibration"])["input"]
     images = np.load(inputs["selection"])["input"][: search["images"]]
-    with asking_tvm("bitsweep.relax.layer_costs"):
+    with asking("bitsweep.relax.layer_costs"):
         layers = quantizer.layer_costs(
             module,
             config(search["settings"]),

@@ -6,7 +6,7 @@ import numpy as np
 import tvm
 from tvm.runtime.vm import VirtualMachine
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relax import MAIN
 
 _SAVED = "saved"
@@ -19,9 +19,9 @@ class Executor:
     def __init__(self, library: str | tvm.runtime.Module | tvm.runtime.Executable):
         self.device = tvm.cpu()
         if isinstance(library, str):
-            with asking_tvm("tvm.runtime.load_module"):
+            with asking("tvm.runtime.load_module"):
                 library = tvm.runtime.load_module(library)
-        with asking_tvm("relax.VirtualMachine"):
+        with asking("relax.VirtualMachine"):
             self._machine = VirtualMachine(library, self.device)
             self._image = None
 
@@ -31,7 +31,7 @@ class Executor:
 
     def run(self, image: np.ndarray) -> np.ndarray:
         """Return the logits, float32 (classes,), of an image."""
-        with asking_tvm("relax.VirtualMachine"):
+        with asking("relax.VirtualMachine"):
             self.set_input(image)
             return self._machine[MAIN](self._image).numpy()[0].astype(np.float32)
 
@@ -42,7 +42,7 @@ class Executor:
         TVM's time evaluator runs once more, first, and drops that run: what it measures is
         independent of the module that ran before.
         """
-        with asking_tvm("Module.time_evaluator"):
+        with asking("Module.time_evaluator"):
             self._machine.save_function(MAIN, _SAVED, self._image, include_return=False)
             if before:
                 tvm.register_global_func(_BEFORE, lambda *_: before(), override=True)
@@ -53,7 +53,7 @@ class Executor:
 
     def run_with(self, instrument: Callable, runs: int = 1) -> tvm.runtime.Tensor:
         """Run on the input last set with an instrument of TVM's virtual machine."""
-        with asking_tvm("relax.VirtualMachine"):
+        with asking("relax.VirtualMachine"):
             self._machine.set_instrument(instrument)
             try:
                 for _ in range(runs):

@@ -6,7 +6,7 @@ from tvm.relax.frontend.torch import from_exported_program
 
 from bitsweep import relax as quantizer
 from bitsweep.engines import agreement
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relax import ir, target
 from bitsweep.engines.relax.executor import Executor
 from bitsweep.relax.frontend import parameters
@@ -22,13 +22,13 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     reference = np.load(inputs["reference"])
     images, expected = (reference[name][: agreement.IMAGES] for name in ("input", "output"))
     exported = torch.export.load(inputs["exported"])
-    with asking_tvm("relax.frontend.torch.from_exported_program"):
+    with asking("relax.frontend.torch.from_exported_program"):
         module = from_exported_program(
             exported, keep_params_as_input=True, unwrap_unit_return_tuple=True
         )
-    with asking_tvm("bitsweep.relax.canonicalise"):
+    with asking("bitsweep.relax.canonicalise"):
         module = quantizer.canonicalise(module, parameters(exported))
-    with asking_tvm("bitsweep.relax.build"):
+    with asking("bitsweep.relax.build"):
         library = quantizer.build(module, target.resolve(target.NATIVE))
     executor = Executor(library)
     answers = np.stack([executor.run(image) for image in images])

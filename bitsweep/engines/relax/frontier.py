@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relax import trying
 from bitsweep.search.frontier import explore
 
@@ -13,7 +13,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
 
     Layers cost what `costs` says; plans are calibrated on `calibration` and judged on `selection`.
     """
-    with asking_tvm("bitsweep.relax.trial"):
+    with asking("bitsweep.relax.trial"):
         trial = trying.trial(inputs, settings["settings"])
         plans = explore(trying.network(inputs, trial), trial.judge)
     records = [plan.record() for plan in plans]

@@ -12,7 +12,7 @@ import tvm
 from tvm import te
 
 from bitsweep import machine
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relax import target
 from bitsweep.engines.relax.loops import Loop, loops
 
@@ -71,7 +71,7 @@ def _aligned(size: int) -> np.ndarray:
 def _header(native: tvm.target.Target) -> str:
     """What a text must say of the target, as LLVM does: taken from a function of one line."""
     one = te.placeholder((1,), "float32")
-    with asking_tvm("tvm.compile"):
+    with asking("tvm.compile"):
         copy = te.create_prim_func([one, te.compute((1,), lambda i: one[i])])
         text = tvm.compile(copy, native).mod.inspect_source("ll")
     return "".join(f"{line}\n" for line in text.splitlines() if line.startswith("target "))
@@ -81,7 +81,7 @@ def _compiled(text: str, name: str) -> Callable[[int, int], None]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.ll"
         path.write_text(text, encoding="utf-8")
-        with asking_tvm("tvm.runtime.load_module"):
+        with asking("tvm.runtime.load_module"):
             function = tvm.runtime.load_module(str(path))[name]
     function.release_gil = True
     return function

@@ -4,7 +4,7 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-from bitsweep.engines.refusal import Refused, asking_tvm
+from bitsweep.engines.refusal import Refused, asking
 
 _CRASHING = "0.1.15"  # this tvm-ffi crashes when a module is serialised
 
@@ -15,7 +15,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     `settings["python_path"]` is where an own TVM must lie, or None for the environment's. `Refused`
     without a TVM, without Relax, and with a tvm-ffi that does not work.
     """
-    with asking_tvm("import tvm"):
+    with asking("import tvm"):
         import tvm
         import tvm_ffi
     found_at = Path(tvm.__file__).parent

@@ -8,7 +8,7 @@ import numpy as np
 import tvm
 
 import bitsweep.relax.op  # noqa: F401  (a module with our operators needs them registered)
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relax import MAIN
 from bitsweep.engines.relax.operator_clock import Call, OperatorClock
 from bitsweep.profile import clock
@@ -26,7 +26,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     `ir`, which the module was compiled from, tells what its layers are.
     """
     timed = OperatorClock(inputs["module"], np.zeros(settings["input_shape"], np.float32))
-    with asking_tvm("tvm.ir.load_json"):
+    with asking("tvm.ir.load_json"):
         module = tvm.ir.load_json(Path(inputs["ir"]).read_text(encoding="utf-8"))
     layers = [
         binding.value

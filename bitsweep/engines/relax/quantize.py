@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bitsweep import relax as quantizer
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relax import ir, target
 from bitsweep.relax import plan, statistics
 
@@ -29,7 +29,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
         if "plan" in inputs:
             precision = precision | {"layer_bits": plan.read(inputs["plan"])}
         images = np.load(inputs["calibration"])["input"]
-        with asking_tvm("bitsweep.relax.quantize"):
+        with asking("bitsweep.relax.quantize"):
             module = quantizer.quantize(
                 module,
                 config(precision),

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from bitsweep import metrics
-from bitsweep.engines.refusal import Refused, asking_tvm
+from bitsweep.engines.refusal import Refused, asking
 from bitsweep.engines.relax import trying
 from bitsweep.relax import plan
 from bitsweep.relax.trial import Trial
@@ -20,7 +20,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """
     wanted = settings["search"]
     try:
-        with asking_tvm("bitsweep.relax.trial"):
+        with asking("bitsweep.relax.trial"):
             trial = trying.trial(inputs, settings["settings"])
             search = _search(inputs, trial)
             chosen = search.run(wanted)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bitsweep import relax as quantizer
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relax import ir, target
 from bitsweep.engines.relax.quantize import config
 from bitsweep.relax import statistics
@@ -25,7 +25,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
         reference[name][: settings["images"]] if name in reference else None
         for name in ("input", "output", "label")
     )
-    with asking_tvm("bitsweep.relax.sensitivity"):
+    with asking("bitsweep.relax.sensitivity"):
         layers = quantizer.sensitivity(
             module,
             config(settings["precision"]),

@@ -6,7 +6,7 @@ import tvm
 from tvm.target import codegen
 
 from bitsweep import machine
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 NATIVE = {"triple": "native", "cpu": "native", "attributes": [], "cores": "native"}
 
@@ -19,7 +19,7 @@ def resolve(settings: Mapping) -> tvm.target.Target:
     triple, cpu, cores = settings["triple"], settings["cpu"], settings["cores"]
     if triple == "native":
         triple = machine.native_triple()
-    with asking_tvm("tvm.target.Target"):
+    with asking("tvm.target.Target"):
         if cpu == "native":
             cpu = _native_cpu(triple)
         return tvm.target.Target(

@@ -15,7 +15,7 @@ from tvm.support import cc
 
 from bitsweep import disturbance
 from bitsweep.engines.linking import link
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relax import ir, target
 from bitsweep.engines.relax.layer_clock import LayerClock
 from bitsweep.engines.relax.quantize import config
@@ -44,7 +44,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     modules = {}
     for bits in search["weight_bits"]:
         own = config(search["settings"]).uniform(bits, max(search["input_bits"]))
-        with asking_tvm("bitsweep.relax.quantize"):
+        with asking("bitsweep.relax.quantize"):
             quantized = quantize_roughly(module, own, seen)
         in_layouts = lowered(quantized, compiled_for)
         layers = {
@@ -98,9 +98,9 @@ def _medians(samples: Mapping[int, Sequence[float]]) -> dict[int, float]:
 def _linked(module: tvm.IRModule, compiled_for: tvm.target.Target, folder: Path) -> str:
     """The path of a module's shared library, made as the stages compile and export make it."""
     paths = {"objects": str(folder / "objects.tar"), "module": str(folder / "module.so")}
-    with asking_tvm("bitsweep.relax.build"):
+    with asking("bitsweep.relax.build"):
         library = build(module, compiled_for)
-    with asking_tvm("Module.export_library"):
+    with asking("Module.export_library"):
         library.export_library(paths["objects"])
     link(paths, paths, cc)
     return paths["module"]

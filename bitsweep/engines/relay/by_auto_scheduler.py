@@ -11,7 +11,7 @@ from pathlib import Path
 import tvm
 from tvm import auto_scheduler
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 CONFIG = {"relay.backend.use_auto_scheduler": True}
 """What TVM's passes must be told for `best` to be heard."""
@@ -49,7 +49,7 @@ class Search:
 
     def measure(self, count: int) -> None:
         """Measure so many more, or what is left, and add them to the log."""
-        with asking_tvm("auto_scheduler.SketchPolicy.continue_search_one_round"):
+        with asking("auto_scheduler.SketchPolicy.continue_search_one_round"):
             inputs, _ = self._policy.continue_search_one_round(count, self._measurer)
         self.tried += len(inputs)
 
@@ -63,7 +63,7 @@ def searches(
     threads: int,
 ) -> list[Search]:
     """Return a module's operators that are worth it, with what `records` say of them."""
-    with asking_tvm("auto_scheduler.extract_tasks"):
+    with asking("auto_scheduler.extract_tasks"):
         tasks, _ = auto_scheduler.extract_tasks(module["main"], params, target)
     measurer = auto_scheduler.measure.ProgramMeasurer(
         auto_scheduler.LocalBuilder(_PATIENCE_SECONDS, threads),

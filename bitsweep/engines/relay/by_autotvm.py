@@ -15,7 +15,7 @@ from tvm.autotvm.measure.measure_methods import BuildResult, RPCRunner
 from tvm.autotvm.task.space import ConfigEntity, FallbackConfigEntity
 from tvm.autotvm.tuner import RandomTuner
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 CONFIG: dict[str, bool] = {}
 """What TVM's passes must be told for `best` to be heard."""
@@ -42,7 +42,7 @@ class Search:
 
     def measure(self, count: int) -> None:
         """Measure so many more, or what is left, and add them to the log."""
-        with asking_tvm("autotvm.Tuner.tune"):
+        with asking("autotvm.Tuner.tune"):
             self._tuner.tune(
                 count, self._option, callbacks=[autotvm.callback.log_to_file(str(self._log))]
             )
@@ -57,7 +57,7 @@ def searches(
     threads: int,
 ) -> list[Search]:
     """Return a module's operators that have a template, with what `records` say of them."""
-    with asking_tvm("autotvm.task.extract_from_program"), tvm.transform.PassContext(opt_level=3):
+    with asking("autotvm.task.extract_from_program"), tvm.transform.PassContext(opt_level=3):
         tasks = autotvm.task.extract_from_program(module["main"], target=target, params=params)
     option = autotvm.measure_option(
         autotvm.LocalBuilder(_PATIENCE_SECONDS, n_parallel=threads, do_fork=True), _Here()
@@ -86,7 +86,7 @@ class _UntunedFirst(RandomTuner):
 def _untuned(task: autotvm.task.Task) -> list[int]:
     """Where in its space the schedule is that an operator has untuned; nowhere for some."""
     config = FallbackConfigEntity()
-    with asking_tvm("autotvm.Task.instantiate"), task.target:
+    with asking("autotvm.Task.instantiate"), task.target:
         task.instantiate(config)
     untuned = _values(config)
     space = task.config_space

@@ -8,7 +8,7 @@ import tvm
 from tvm import relay
 from tvm.contrib import graph_executor
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relay import INPUT, ir, target
 from bitsweep.engines.relay.lowering import remember_repeated_work
 from bitsweep.engines.relay.percentile import Percentile
@@ -30,16 +30,16 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     images = np.load(inputs["calibration"])["input"]
     native = target.resolve(target.NATIVE)
     with native, tvm.transform.PassContext(opt_level=3):
-        with asking_tvm("relay.quantize.prerequisite_optimize"):
+        with asking("relay.quantize.prerequisite_optimize"):
             module = _quantize.prerequisite_optimize(module, params)
             main = relay.transform.InferType()(module)["main"]
         found = tensors(main)
         seen = [index for index, expr in enumerate(found) if _is_float(expr)]
-        with asking_tvm("relay.build"):
+        with asking("relay.build"):
             everything = relay.Tuple([found[index] for index in seen])
             library = relay.build(relay.Function(main.params, everything), target=native)
     observers = [Percentile(len(images) * _size(found[index])) for index in seen]
-    with asking_tvm("graph_executor.GraphModule.run"):
+    with asking("graph_executor.GraphModule.run"):
         executor = graph_executor.GraphModule(library["default"](tvm.cpu()))
         for image in images:
             executor.set_input(INPUT, image[None])

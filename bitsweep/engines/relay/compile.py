@@ -5,7 +5,7 @@ from pathlib import Path
 import tvm
 from tvm import relay
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relay import ir, target
 from bitsweep.engines.relay.lowering import remember_repeated_work
 from bitsweep.engines.relay.tuners import applied
@@ -21,10 +21,10 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     for_target = target.resolve(settings["target"])
     best, config = applied(settings["tuner"], inputs.get("log"))
     passes = tvm.transform.PassContext(opt_level=3, config=config)
-    with asking_tvm("relay.build"), for_target, best, passes:
+    with asking("relay.build"), for_target, best, passes:
         library = relay.build(module, target=for_target, params=params)
-    with asking_tvm("Module.get_source"):
+    with asking("Module.get_source"):
         Path(outputs["llvm_ir"]).write_text(library.get_lib().get_source("ll"))
         Path(outputs["assembly"]).write_text(library.get_lib().get_source("asm"))
-    with asking_tvm("Module.export_library"):
+    with asking("Module.export_library"):
         library.export_library(outputs["objects"])

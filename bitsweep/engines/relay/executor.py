@@ -6,7 +6,7 @@ import numpy as np
 import tvm
 from tvm.contrib import graph_executor
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relay import INPUT
 
 _BEFORE = "bitsweep.before_a_run"
@@ -17,7 +17,7 @@ class Executor:
 
     def __init__(self, path: str):
         self.device = tvm.cpu()
-        with asking_tvm("tvm.runtime.load_module"):
+        with asking("tvm.runtime.load_module"):
             library = tvm.runtime.load_module(path)
             self._graph = graph_executor.GraphModule(library["default"](self.device))
 
@@ -27,7 +27,7 @@ class Executor:
 
     def run(self, image: np.ndarray) -> np.ndarray:
         """Return the logits, float32 (classes,), of an image."""
-        with asking_tvm("graph_executor.GraphModule.run"):
+        with asking("graph_executor.GraphModule.run"):
             self.set_input(image)
             self._graph.run()
             return self._graph.get_output(0).numpy()[0].astype(np.float32)
@@ -39,7 +39,7 @@ class Executor:
         TVM's time evaluator runs once more, first, and drops that run: what it measures is
         independent of the module that ran before.
         """
-        with asking_tvm("Module.time_evaluator"):
+        with asking("Module.time_evaluator"):
             if before:
                 tvm.register_func(_BEFORE, lambda *_: before(), override=True)
             evaluator = self._graph.module.time_evaluator(

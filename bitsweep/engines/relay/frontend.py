@@ -8,7 +8,7 @@ from tvm.contrib import graph_executor
 from tvm.relay.quantize.quantize import prerequisite_optimize
 
 from bitsweep.engines import agreement
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relay import INPUT, convolutions, ir, target
 from bitsweep.engines.relay.lowering import remember_repeated_work
 
@@ -24,11 +24,11 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     reference = np.load(inputs["reference"])
     images, expected = (reference[name][: agreement.IMAGES] for name in ("input", "output"))
     scripted = torch.jit.load(inputs["torchscript"], map_location="cpu").eval()
-    with asking_tvm("relay.frontend.from_pytorch"):
+    with asking("relay.frontend.from_pytorch"):
         imported, params = relay.frontend.from_pytorch(scripted, [(INPUT, (1, *images.shape[1:]))])
     native = target.resolve(target.NATIVE)
     with (
-        asking_tvm("relay.quantize.prerequisite_optimize"),
+        asking("relay.quantize.prerequisite_optimize"),
         native,
         tvm.transform.PassContext(opt_level=3),
     ):
@@ -41,9 +41,9 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
 
 def _answers(module, for_target, images) -> np.ndarray:
     # Level 1 builds fastest: level 0 compiles more kernels, for want of fusion, 2 and 3 optimise.
-    with asking_tvm("relay.build"), tvm.transform.PassContext(opt_level=1):
+    with asking("relay.build"), tvm.transform.PassContext(opt_level=1):
         library = relay.build(module, target=for_target)
-    with asking_tvm("graph_executor.GraphModule.run"):
+    with asking("graph_executor.GraphModule.run"):
         executor = graph_executor.GraphModule(library["default"](tvm.cpu()))
         answers = []
         for image in images:

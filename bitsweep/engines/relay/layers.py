@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import tvm
 from tvm import relay
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relay import convolutions
 from bitsweep.engines.relay.accounting import macs_of
 from bitsweep.engines.relay.operator_clock import Node
@@ -34,7 +34,7 @@ class Layer:
 
 def layers(module: tvm.IRModule, imported: tvm.IRModule) -> Mapping[Key, list[Layer]]:
     """Return the layers of a module, made of `imported`, the float network, that has the names."""
-    with asking_tvm("relay.transform.InferType"):
+    with asking("relay.transform.InferType"):
         main = relay.transform.InferType()(module)["main"]
     names = iter(convolutions.names_of(imported, module))
     found: dict[Key, list[Layer]] = defaultdict(list)

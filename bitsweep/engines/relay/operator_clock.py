@@ -11,7 +11,7 @@ from time import perf_counter_ns
 import tvm
 from tvm.contrib import graph_executor
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relay.executor import Executor
 
 _SHORT_MS = 1.0
@@ -53,7 +53,7 @@ class OperatorClock(Executor):
 
     def __init__(self, path: str):
         self.device = tvm.cpu()
-        with asking_tvm("tvm.runtime.load_module"):
+        with asking("tvm.runtime.load_module"):
             library = tvm.runtime.load_module(path)
             module = library["debug_create"]("default", self.device)
             self._graph = graph_executor.GraphModule(module)
@@ -77,7 +77,7 @@ class OperatorClock(Executor):
         where a run is as short as the last one that was timed: there an operator is what a run up
         to it takes beyond one up to the operator before.
         """
-        with asking_tvm("GraphExecutorDebug.ExecuteNode"):
+        with asking("GraphExecutorDebug.ExecuteNode"):
             nanoseconds = self._by_runs() if self._is_short else self._one_by_one()
         self._taken.append([one / 1e6 for one in nanoseconds])
 

@@ -4,12 +4,12 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-from bitsweep.engines.refusal import Refused, asking_tvm
+from bitsweep.engines.refusal import Refused, asking
 
 
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """Write the versions of TVM, LLVM and numpy to `versions`; `Refused` without Relay."""
-    with asking_tvm("import tvm"):
+    with asking("import tvm"):
         import tvm
     found_at = Path(tvm.__file__).parent
     if not found_at.is_relative_to(Path(settings["python_path"]).resolve()):

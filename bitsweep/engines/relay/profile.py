@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tvm
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relay.layers import Key, Layer, assigned, layers
 from bitsweep.engines.relay.operator_clock import Node, OperatorClock
 from bitsweep.profile import clock
@@ -27,7 +27,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
 
 
 def _load(path: str) -> tvm.IRModule:
-    with asking_tvm("tvm.ir.load_json"):
+    with asking("tvm.ir.load_json"):
         return tvm.ir.load_json(Path(path).read_text(encoding="utf-8"))
 
 

@@ -12,7 +12,7 @@ import tvm
 from tvm import relay
 from tvm.relay.build_module import bind_params_by_name
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.relay import INPUT, convolutions, ir, target
 from bitsweep.engines.relay.accounting import coverage
 from bitsweep.engines.relay.lowering import remember_repeated_work
@@ -55,10 +55,10 @@ def _quantize(module, params, images, settings) -> tvm.IRModule:
     fields = qconfig_fields(settings["precision"])
     # Constant folding and calibration build for the target in scope, else for the default one.
     with target.resolve(settings["target"]), tvm.transform.PassContext(opt_level=3):
-        with asking_tvm("relay.quantize.qconfig"):
+        with asking("relay.quantize.qconfig"):
             fields["skip_conv_layers"] = convolutions.indices(module, fields["skip_conv_layers"])
             config = relay.quantize.qconfig(**fields)
-        with asking_tvm("relay.quantize.quantize"), config:
+        with asking("relay.quantize.quantize"), config:
             return relay.quantize.quantize(module, params, dataset=dataset)
 
 
@@ -66,7 +66,7 @@ def _in_floats(module, params, floats: str, settings) -> tvm.IRModule:
     """The module in these floats, as far as TVM's pass has operators; what comes out is float32."""
     options = {"relay.ToMixedPrecision.keep_orig_output_dtype": True}
     context = tvm.transform.PassContext(opt_level=3, config=options)
-    with target.resolve(settings["target"]), context, asking_tvm("relay.transform"):
+    with target.resolve(settings["target"]), context, asking("relay.transform"):
         main = bind_params_by_name(module["main"], params)
         # Weights are converted here, once, and not in each run.
         passes = [

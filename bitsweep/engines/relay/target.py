@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import tvm
 
 from bitsweep import machine
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 NATIVE = {"triple": "native", "cpu": "native", "attributes": []}
 
@@ -24,5 +24,5 @@ def resolve(settings: Mapping) -> tvm.target.Target:
     parts = ["llvm", f"-mtriple={triple}", f"-mcpu={cpu}"]
     if settings["attributes"]:
         parts.append(f"-mattr={','.join(settings['attributes'])}")
-    with asking_tvm("tvm.target.Target"):
+    with asking("tvm.target.Target"):
         return tvm.target.Target(" ".join(parts))

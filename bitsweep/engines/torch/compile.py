@@ -9,7 +9,7 @@ import torch
 
 from bitsweep.engines import here
 from bitsweep.engines.packing import pack
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.torch import inductor, ir, operators
 
 
@@ -39,12 +39,12 @@ def _frozen(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     """A module's constants folded, and with them batch norm into convolutions."""
     if not hasattr(module, "training"):  # what is quantized is frozen already
         return module
-    with asking_tvm("torch.jit.freeze"):
+    with asking("torch.jit.freeze"):
         return torch.jit.freeze(module)
 
 
 def _archive(module: torch.jit.ScriptModule) -> bytes:
-    with asking_tvm("torch.jit.save"):
+    with asking("torch.jit.save"):
         torch.jit.save(module, file := io.BytesIO())
         return file.getvalue()
 

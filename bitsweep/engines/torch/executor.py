@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.torch import inductor
 
 
@@ -26,9 +26,9 @@ class Executor:
             self._network = inductor.load(Path(model))
         else:
             if isinstance(model, str):
-                with asking_tvm("torch.jit.load"):
+                with asking("torch.jit.load"):
                     model = torch.jit.load(model, map_location="cpu")
-            with asking_tvm("torch.jit.optimize_for_inference"):
+            with asking("torch.jit.optimize_for_inference"):
                 self._network = torch.jit.optimize_for_inference(model)
         self._input = torch.empty(0)
 
@@ -39,14 +39,14 @@ class Executor:
     def run(self, image: np.ndarray) -> np.ndarray:
         """Return the logits, float32 (classes,), of an image."""
         self.set_input(image)
-        with asking_tvm("torch.nn.Module.__call__"), torch.inference_mode():
+        with asking("torch.nn.Module.__call__"), torch.inference_mode():
             return self._network(self._input)[0].numpy()
 
     def time(self, runs: int, before: Callable[[], None] | None = None) -> list[float]:
         """Return the milliseconds of each of `runs` runs on the input last set, after one that is
         dropped; `before` is called before each."""
         taken = []
-        with asking_tvm("torch.nn.Module.__call__"), torch.inference_mode():
+        with asking("torch.nn.Module.__call__"), torch.inference_mode():
             for _ in range(runs + 1):
                 if before:
                     before()

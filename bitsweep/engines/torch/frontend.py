@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from bitsweep.engines import agreement
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.torch import ir
 from bitsweep.engines.torch.executor import Executor
 
@@ -17,7 +17,7 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """
     reference = np.load(inputs["reference"])
     images, expected = (reference[name][: agreement.IMAGES] for name in ("input", "output"))
-    with asking_tvm("torch.jit.load"):
+    with asking("torch.jit.load"):
         traced = torch.jit.load(inputs["torchscript"], map_location="cpu").eval()
     executor = Executor(traced)
     answers = np.stack([executor.run(image) for image in images])

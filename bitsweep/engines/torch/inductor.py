@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 # Weights are constants, which oneDNN may reorder; a loop has as many threads as its process has.
 _CONFIG = {"freezing": True, "cpp.dynamic_threads": True, "compile_threads": 1}
@@ -27,11 +27,11 @@ def compiled(module: torch.jit.ScriptModule, shape: Sequence[int], folder: Path)
 
     example = (torch.zeros(shape),)
     with torch.no_grad():
-        with asking_tvm("torch._export.converter.TS2EPConverter.convert"):
+        with asking("torch._export.converter.TS2EPConverter.convert"):
             network = TS2EPConverter(module, example).convert().module()
-        with asking_tvm("torch.export.export"):
+        with asking("torch.export.export"):
             program = torch.export.export(network, example)  # of this shape, not of any
-        with asking_tvm("torch._inductor.aoti_compile_and_package"):
+        with asking("torch._inductor.aoti_compile_and_package"):
             path = torch._inductor.aoti_compile_and_package(
                 program, package_path=str(folder / "module.pt2"), inductor_configs=_CONFIG
             )
@@ -53,5 +53,5 @@ def is_made_by_it(module: Path) -> bool:
 
 def load(module: Path) -> Callable[[torch.Tensor], torch.Tensor]:
     """Load a package."""
-    with asking_tvm("torch._inductor.aoti_load_package"):
+    with asking("torch._inductor.aoti_load_package"):
         return torch._inductor.aoti_load_package(str(module))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 _HOW = "how.json"
 
@@ -17,7 +17,7 @@ def save(module: torch.jit.ScriptModule, how: Mapping, outputs: Mapping[str, str
     `how` has the `input_shape` (N, C, H, W), and the `compiler` and the `floats` that a precision
     names. `params` stays empty: the archive has the tensors.
     """
-    with asking_tvm("torch.jit.save"):
+    with asking("torch.jit.save"):
         torch.jit.save(module, outputs["ir"], _extra_files={_HOW: json.dumps(dict(how))})
     Path(outputs["params"]).touch()
     Path(outputs["text"]).write_text(str(module.inlined_graph), encoding="utf-8")
@@ -26,6 +26,6 @@ def save(module: torch.jit.ScriptModule, how: Mapping, outputs: Mapping[str, str
 def load(inputs: Mapping[str, str]) -> tuple[torch.jit.ScriptModule, dict]:
     """Read a module, and how it is to be compiled."""
     files = {_HOW: ""}
-    with asking_tvm("torch.jit.load"):
+    with asking("torch.jit.load"):
         module = torch.jit.load(inputs["ir"], map_location="cpu", _extra_files=files)
     return module, json.loads(files[_HOW])

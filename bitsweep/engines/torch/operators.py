@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 
 _UNOPTIMISED_RUNS = 2  # the first are recorded, not fused, and the second compare constants
 _DTYPES = {"quint8": "uint8", "qint8": "int8", "quint4x2": "uint4", "qint32": "int32"}
@@ -61,7 +61,7 @@ def _macs(function: Any, args: Sequence, result: Any) -> int:
 def recorded(module: Callable[[torch.Tensor], Any], shape: Sequence[int]) -> list[Operator]:
     """Return the operators of a run on an image of zeros, float32 of `shape` (N, C, H, W)."""
     image, recorder = torch.zeros(shape), _Recorder()
-    with asking_tvm("torch.nn.Module.__call__"), torch.no_grad():
+    with asking("torch.nn.Module.__call__"), torch.no_grad():
         for _ in range(_UNOPTIMISED_RUNS):
             module(image)
         with recorder:

@@ -9,7 +9,7 @@ import torch
 from torch.ao.quantization import QConfig, observer
 from torch.ao.quantization.quantize_jit import convert_jit, prepare_jit
 
-from bitsweep.engines.refusal import asking_tvm
+from bitsweep.engines.refusal import asking
 from bitsweep.engines.torch import ir, operators
 
 _OBSERVERS = {"minmax": observer.MinMaxObserver, "histogram": observer.HistogramObserver}
@@ -50,9 +50,9 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
 
 
 def _of_floats(module, floats: str, shape: list[int]) -> torch.jit.ScriptModule:
-    with asking_tvm("torch.nn.Module.to"):
+    with asking("torch.nn.Module.to"):
         network = _OfFloats(module, getattr(torch, floats)).eval()
-    with asking_tvm("torch.jit.trace"), torch.no_grad():
+    with asking("torch.jit.trace"), torch.no_grad():
         return torch.jit.trace(network, torch.zeros(shape))
 
 
@@ -68,10 +68,10 @@ def _quantized(module, images: torch.Tensor, precision: dict) -> torch.jit.Scrip
             dtype=getattr(torch, precision["weight_type"]), qscheme=scheme
         ),
     )
-    with asking_tvm("torch.ao.quantization.quantize_jit.prepare_jit"):
+    with asking("torch.ao.quantization.quantize_jit.prepare_jit"):
         prepared = prepare_jit(module, {"": chosen})
-    with asking_tvm("torch.nn.Module.__call__"), torch.no_grad():
+    with asking("torch.nn.Module.__call__"), torch.no_grad():
         for image in images:
             prepared(image[None])
-    with asking_tvm("torch.ao.quantization.quantize_jit.convert_jit"):
+    with asking("torch.ao.quantization.quantize_jit.convert_jit"):
         return convert_jit(prepared)
