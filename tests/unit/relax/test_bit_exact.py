@@ -48,7 +48,7 @@ def require_a_network_bit_exact(network, realised, images, target) -> None:
 
 # An example takes a second or two; explaining a failure, another of many.
 @settings(
-    max_examples=15,
+    max_examples=10,
     suppress_health_check=list(HealthCheck),
     phases=set(Phase) - {Phase.explain},
 )
