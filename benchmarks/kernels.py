@@ -54,7 +54,7 @@ def main(precisions: Sequence[str], shapes: int | None, networks: Sequence[str])
     print("10^9 products a second:", ", ".join(f"{rate:.0f} {name}" for name, rate in most.items()))
     for network, precision in product(networks, precisions):
         total_ms, total_least, build_s, total = 0.0, 0.0, 0.0, 0
-        print(f"\n{network + ' ' + precision:<30} {'layers':>6} {'build s':>8} {'ms':>8}", end="")
+        print(f"\n{network + ' ' + precision:<36} {'layers':>6} {'build s':>8} {'ms':>8}", end="")
         print(f" {'GMAC/s':>8} {'of peak':>8}")
         for layer, residual, count in islice(NETWORKS[network](), shapes):
             started = time.perf_counter()
@@ -65,10 +65,13 @@ def main(precisions: Sequence[str], shapes: int | None, networks: Sequence[str])
             total_ms += count * ms
             total_least += count * least
             total += count
-            print(f"{named(layer):<30} {count:6} {spent:8.2f} {ms:8.3f}", end="")
+            print(
+                f"{named(layer) + ', residual' * residual:<36} {count:6} {spent:8.2f} {ms:8.3f}",
+                end="",
+            )
             print(f" {layer.macs / ms / 1e6:8.1f} {least / ms:8.2f}")
         print(
-            f"{'all':<30} {total:6} {build_s:8.2f} {total_ms:8.3f} {total_least / total_ms:17.2f}"
+            f"{'all':<36} {total:6} {build_s:8.2f} {total_ms:8.3f} {total_least / total_ms:17.2f}"
         )
         sys.stdout.flush()
 
