@@ -8,7 +8,7 @@ import math
 
 import pandas as pd
 
-_BASELINE = "float32"
+from bitsweep.config import BASELINE
 
 
 def sentences(summary: pd.DataFrame) -> list[str]:
@@ -21,14 +21,14 @@ def sentences(summary: pd.DataFrame) -> list[str]:
     known = summary.dropna(subset=["speedup_vs_untuned"])
     for (model, engine, target), group in known.groupby(["model", "engine", "target"], sort=False):
         rows = {row["precision"]: row for _, row in group.iterrows()}
-        if _BASELINE not in rows:
+        if BASELINE not in rows:
             continue
         gains = [f"{precision} {_gain(row)}" for precision, row in rows.items()]
         parts = [f"{model}/{engine}/{target}: tuning makes {', '.join(gains)} as fast"]
         parts += [
-            f"that it helps both, and {precision} more, {_verdict(rows[_BASELINE], row)}"
+            f"that it helps both, and {precision} more, {_verdict(rows[BASELINE], row)}"
             for precision, row in rows.items()
-            if precision != _BASELINE
+            if precision != BASELINE
         ]
         told.append("; ".join(parts))
     return told

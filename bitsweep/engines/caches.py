@@ -8,7 +8,7 @@ import numpy as np
 
 from bitsweep import machine
 
-_LEAST_BYTES = 64 * 2**20  # where the machine does not tell
+_ASSUMED_BYTES = 64 * 2**20  # where the machine does not tell
 
 
 def evictor() -> Callable[[], None]:
@@ -17,7 +17,7 @@ def evictor() -> Callable[[], None]:
     It reads twice what all last-level caches hold, once by each thread: second-level caches need
     not be part of a last-level one, so that a core's own read alone empties its own.
     """
-    size = 2 * max(machine.last_level_bytes(), _LEAST_BYTES)
+    size = 2 * (machine.last_level_bytes() or _ASSUMED_BYTES)
     threads = int(os.environ["OMP_NUM_THREADS"])
     buffer = np.ones(size // 8, np.int64)  # not zeros, which may all be one page
     pool = ThreadPoolExecutor(threads)

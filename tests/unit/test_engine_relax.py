@@ -106,6 +106,19 @@ def test_modules_are_timed_in_lockstep_in_each_set_of_processes(linked):
     assert figures["runs_per_input"] == 12 and not figures["stopped_by_budget"]
 
 
+@pytest.mark.parametrize(("task_", "alone"), [("benchmark", True), ("profile", False)])
+def test_tasks_that_run_a_module_load_the_runtime_alone(task_, alone):
+    code = f"""if True:
+        from bitsweep.engines.relax import process
+        process.prepare({task_!r})
+        import bitsweep.engines.relax.{task_}
+        from tvm.base import _LOADED_LIBS
+        print("tvm_compiler" not in _LOADED_LIBS)
+    """
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == f"{alone}\n"
+
+
 def test_caches_are_emptied_before_each_run_where_they_are_to_be_cold(linked):
     executor = Executor(str(linked / "module.so"))
     executor.set_input(np.zeros(tasks.SHAPE, np.float32))
