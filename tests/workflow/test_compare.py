@@ -124,6 +124,7 @@ def test_wrong_answers_are_less_accurate(other, results):
     ("column", "value", "why"),
     [
         ("cpu_model", "Another CPU", "another CPU"),
+        ("cold", True, "another state of the caches"),
         ("threads", 64, "another number of threads"),
         ("weight_bits", 3, "another setting of weights' bits"),
     ],
