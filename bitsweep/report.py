@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from bitsweep import gains
 from bitsweep.config import BASELINE
 from bitsweep.outcome import KEYS
 from bitsweep.pairs import CHANCE
@@ -17,8 +18,8 @@ def opening(summary: pd.DataFrame) -> str:
     """Return what became of each model of a summary (`tables.collect`) as reStructuredText.
 
     What a search found comes first, then which experiment is the fastest and which the smallest of
-    those that keep what the network answers, then which are slower than float32 and why, and what
-    failed.
+    those that keep what the network answers, then which are slower than float32 and why, what
+    tuning gives, and what failed.
     """
     parts = [f"**Warning:** {_plain(sentence)}." for sentence in warnings(summary)]
     for model, of_model in summary.groupby("model", sort=False):
@@ -45,6 +46,8 @@ def _told(of_model: pd.DataFrame) -> Iterator[str]:
     slower = of_model[(of_model["speedup_vs_float32"] < 1).fillna(False)]
     for _, row in slower[slower["precision"] != BASELINE].dropna(subset=["explanation"]).iterrows():
         yield f"**Slower than float32.** {_plain(row['explanation'])}."
+    for gained in gains.sentences(of_model):
+        yield f"**Tuning.** {_plain(gained)}."
     failed = of_model[of_model["state"] == "failed"]
     if len(failed):
         names = ", ".join(f"{_short(row)} in {row['failed_stage']}" for _, row in failed.iterrows())

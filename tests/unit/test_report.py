@@ -81,3 +81,15 @@ def test_what_is_known_of_why_is_told_of_the_fastest_and_of_what_is_slower(summa
         f"Slower than float32. {ours.loc[precision, 'explanation']}."
         for precision in ("int8", "int1")
     ]
+
+
+def test_what_tuning_gives_is_told(summary):
+    of_digits = summary["model"] == "digits"
+    for precision, gain in (("float32", 1.1), ("int8", 1.5)):
+        row = of_digits & (summary["precision"] == precision)
+        names = ["speedup_vs_untuned", "untuned_speedup_low", "untuned_speedup_high"]
+        summary.loc[row, names] = [gain, gain - 0.01, gain + 0.01]
+    told = read(summary)
+    (line,) = (line for line in told["digits"] if line.startswith("Tuning. "))
+    assert "float32 1.10x [1.09, 1.11], int8 1.50x [1.49, 1.51] as fast" in line
+    assert not [line for line in told["resnet50"] if line.startswith("Tuning. ")]
