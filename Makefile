@@ -29,6 +29,8 @@ $(VENV)/.installed: requirements.txt
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	touch $@
 
-$(VENV)/.installed-test: requirements-test.txt $(VENV)/.installed
+# Apart: Snakemake imports every executor that it finds, and pandas with Slurm's.
+$(VENV)/.installed-test: requirements-test.txt requirements/slurm.txt $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --requirement requirements-test.txt
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/slurm --requirement requirements/slurm.txt
 	touch $@

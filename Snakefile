@@ -18,11 +18,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 # What Snakemake makes of a workflow stays to the end: a search for garbage seldom finds any.
 gc.set_threshold(100_000)
 
-from bitsweep import slurm, termination
+from bitsweep import records, slurm, termination
 
 # Snakemake has imported these by now: the executor plugin where it is installed, used or not.
 if scheduling := sys.modules.get("snakemake.scheduling.job_scheduler"):
     termination.mend(scheduling.JobScheduler)
+if persistence := sys.modules.get("snakemake.persistence"):
+    records.mend(persistence.PersistenceBase)
 plugin = sys.modules.get("snakemake_executor_plugin_slurm")
 if hasattr(plugin, "query_job_status"):
     slurm.mend(plugin)

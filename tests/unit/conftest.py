@@ -1,7 +1,13 @@
 """One thread: pytest's processes share the cores, and threads that wait for others spin."""
 
+import sys
+
 import pytest
 from threadpoolctl import threadpool_limits
+
+from tests.workflow.slurm import PLUGINS
+
+sys.path.append(str(PLUGINS))  # at the end: what is there and in the environment is the latter's
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -9,6 +11,7 @@ import snakemake_executor_plugin_slurm as plugin
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 from bitsweep import upstream
+from tests.workflow.checkout import ROOT
 
 
 def known(one, other=2):
@@ -49,6 +52,28 @@ def test_snakemake_still_waits_for_its_own_lock_on_sigterm():
         handler.join(1)
         assert handler.is_alive()
     handler.join()
+
+
+LOOKING_AT_A_PARAMETER = """
+import sys
+from snakemake.persistence import PersistenceBase
+from bitsweep import records
+
+class Own:
+    _serialize_param_pandas = PersistenceBase._serialize_param_pandas
+    _serialize_param_builtin = PersistenceBase._serialize_param_builtin
+
+if sys.argv[1:] == ["mended"]:
+    records.mend(PersistenceBase)
+print(PersistenceBase._serialize_param.fget(Own())(["a", 1]), "pandas" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("mended", "imported"), [([], True), (["mended"], False)])
+def test_snakemake_still_imports_pandas_to_look_at_a_parameter(mended, imported):
+    command = [sys.executable, "-c", LOOKING_AT_A_PARAMETER, *mended]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert told.stdout == f"['a', 1] {imported}\n", told.stderr
 
 
 def test_the_slurm_plugin_still_knows_no_job_that_somebody_cancelled():

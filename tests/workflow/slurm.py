@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.workflow.checkout import ROOT, Checkout
+
+PLUGINS = Path(sys.prefix, "slurm")
+"""Snakemake's executors for Slurm, which `make` lays apart from all else."""
 
 _SUPPORT = ROOT / "tests" / "slurm"
 _SCRIPT = _SUPPORT / "cluster.sh"
@@ -32,7 +36,8 @@ class OnSlurm(Checkout):
 
     def start(self, *arguments: str, config: dict | None = None, **environment: str):
         """Start Snakemake as a checkout does, asking of its jobs as often as its profile allows."""
-        path = os.pathsep.join(filter(None, [str(_SUPPORT), os.environ.get("PYTHONPATH")]))
+        places = [str(_SUPPORT), str(PLUGINS), os.environ.get("PYTHONPATH")]
+        path = os.pathsep.join(filter(None, places))
         return super().start(*arguments, config=config, PYTHONPATH=path, **environment)
 
     def jobs(self) -> list["Job"]:
