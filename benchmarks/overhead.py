@@ -1,13 +1,14 @@
 """What the workflow costs over the TVM calls themselves, per experiment.
 
-    python benchmarks/overhead.py [MODEL [ENGINE ...]]
+    python benchmarks/overhead.py [--configfile FILE] [MODEL [ENGINE ...]]
 
 Runs a model (digits) at float32 and int8 in the engines (both), from nothing, one job at a time, in
-a temporary directory, and prints for each engine and stage the seconds of its jobs as Snakemake
-records them (process starts, imports, hashing, checks and all), the seconds that they spent inside
-TVM's functions, and the difference.
+a temporary directory, by the default configuration or with a file over it. Prints for each engine
+and stage the seconds of its jobs as Snakemake records them (process starts, imports, hashing,
+checks and all), the seconds that they spent inside TVM's functions, and the difference.
 """
 
+import argparse
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from base64 import urlsafe_b64encode
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -29,8 +31,15 @@ _NOT_SOURCES = shutil.ignore_patterns(
 _SPENT = re.compile(r"^seconds in TVM: (\{.*\})$", re.MULTILINE)
 
 
-def main(model: str = "digits", *engines: str) -> None:
-    engines = engines or ENGINES
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--configfile", type=Path)
+    parser.add_argument("model", nargs="?", default="digits")
+    parser.add_argument("engines", nargs="*", metavar="engine", default=ENGINES)
+    run(**vars(parser.parse_args()))
+
+
+def run(model: str, engines: Sequence[str], configfile: Path | None) -> None:
     with tempfile.TemporaryDirectory() as directory:
         sweep = Path(directory) / "sweep"
         shutil.copytree(ROOT, sweep, ignore=_NOT_SOURCES)
@@ -40,6 +49,7 @@ def main(model: str = "digits", *engines: str) -> None:
         subprocess.run(
             [
                 *(sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all"),
+                *(("--configfile", configfile.resolve()) if configfile else ()),
                 *("--config", f"engines={json.dumps(installed)}", "--"),
                 *(
                     f"results/{model}/{engine}/cpu/{precision}/{last}.json"
@@ -81,4 +91,4 @@ def _metadata(sweep: Path, output: Path) -> dict:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

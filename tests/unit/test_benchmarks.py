@@ -38,7 +38,7 @@ SMALLEST = {
         [r"squeezenet1_1 +\d.\de-\d\d +<> +<> +<> +<> +<> +100.0 \{'nn.avg_pool2d': 1\}"],
     ),
     "overhead": (
-        ["digits", "relax"],
+        ["--configfile", str(FOLDER.parent / "config/test.yaml"), "digits", "relax"],
         [r"experiment, relax\n", *(rf"\n{s} +<> +<> +<>" for s in ("quantize", "inspect", "all"))],
     ),
     "quantize": (

@@ -20,14 +20,6 @@ def brightness():
         nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2),
     )
-
-def dropping():
-    network = brightness().append(nn.Dropout())
-    network.eval = lambda: network
-    return network
-
-def wide():
-    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2))
 '''
 SHAPE = [3, 16, 16]
 FOLDER = "own images; touch pwned $(touch pwned)"
@@ -61,7 +53,6 @@ def own(tmp_path_factory):
             pixels = generator.integers(level - 30, level + 30, (20, 24, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"{index}.png")
     Image.fromarray(pixels).save(checkout.path(PHOTO))
-    checkout.path("no photo.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing more")
     return checkout
 
 
@@ -113,6 +104,7 @@ def test_edits_of_own_code_and_images_are_seen(own):
 
 
 def test_what_cannot_be_used_is_said_in_a_sentence_each(own):
+    """One of code, one of a file, one of the network: what else there is, unit tests know."""
     resnet = {
         "factory": "resnet18",
         "input_shape": [3, 32, 32],
@@ -121,22 +113,9 @@ def test_what_cannot_be_used_is_said_in_a_sentence_each(own):
     }
     sentences = {
         "cut": ({**OWN, "weights": "check points/cut.pt"}, "checkpoint check points/cut.pt cannot"),
-        "photo": ({**OWN, "data": "no photo.png"}, "image no photo.png cannot be read"),
-        "shape": (
-            {**OWN, "factory": "own_networks:wide", "weights": "seeded", "input_shape": [3, 8, 8]},
-            "the network does not take inputs of shape (3, 8, 8)",
-        ),
-        "factory": (
-            {**resnet, "factory": "os:getpid"},
-            "factory 'os:getpid' did not return a torch Module but int",
-        ),
         "exit": (
             {**resnet, "factory": "own_exit:network"},
             "factory 'own_exit:network' cannot be imported: SystemExit: 0",
-        ),
-        "chance": (
-            {**OWN, "factory": "own_networks:dropping", "weights": "seeded"},
-            "the network answers an image differently each time",
         ),
         "offline": (
             {**resnet, "weights": "IMAGENET1K_V1"},
