@@ -14,7 +14,7 @@ rule trace:
     benchmark:
         LOGS + "{model}/trace.tsv"
     priority: 1  # much follows
-    threads: 2
+    threads: 1
     resources:
         mem_mb=growing(8000),
         runtime=growing(30),

@@ -14,7 +14,7 @@ rule train:
             name for name, model in CONFIG.models.items() if model.train is not None
         )
         or "(?!)",
-    priority: 1  # much follows, and it takes long
+    priority: 2  # much follows, it takes long, and wants cores that are free together
     threads: 2
     resources:
         mem_mb=growing(8000),
