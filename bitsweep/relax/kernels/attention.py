@@ -168,7 +168,7 @@ def _written(shape: Attention, pair: tvm.ir.Expr, token: tvm.ir.Expr) -> tvm.ir.
 def _tile(shape: Attention, registers: int, cores: int, step: int) -> tuple[int, int]:
     """Queries of a task, and the vectors of keys whose sums are made at once."""
     product = Conv2D(1, 1, shape.tokens, shape.size, shape.blocks * LANES, (1, 1))
-    tile = tiling.choose(product, registers, cores, step)
+    tile = tiling.by_cost(product, registers, cores, step)[0]
     return tile.columns, tile.blocks
 
 
