@@ -12,8 +12,8 @@ the sums over all layers.
 
 import argparse
 from collections.abc import Callable, Sequence
-from itertools import islice
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import tvm

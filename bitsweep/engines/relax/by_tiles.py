@@ -123,8 +123,7 @@ def in_turn(clocks: Mapping[Tile, Clock], rounds: int) -> dict[Tile, list[float]
 
 def _fastest(kernel: Tiled, records: Sequence[Mapping]) -> Tile:
     ratios = {
-        _tile(record): np.divide(record["seconds"], record["untuned_seconds"])
-        for record in records
+        _tile(record): np.divide(record["seconds"], record["untuned_seconds"]) for record in records
     }
     faster = {
         tile: float(np.median(ratios[tile]))
