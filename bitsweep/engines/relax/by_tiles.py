@@ -142,14 +142,19 @@ def _tile(record: Mapping) -> Tile:
 
 
 def _arrays(function: tvm.tirx.PrimFunc) -> list[np.ndarray]:
-    """Values of the arguments' shapes and types: whole ones that may be a shift as well."""
+    """Values of the arguments' shapes and types: signed ones are 0, as a shift or an index may be.
+
+    Bytes and bits, which activations and weights are, have no sign, and are random like floats.
+    """
     random = np.random.default_rng(0)
     arrays = []
     for argument in function.params:
         buffer = function.buffer_map[argument]
-        shape, dtype = [int(extent) for extent in buffer.shape], str(buffer.dtype)
-        if dtype == "float32":
-            arrays.append(random.standard_normal(shape, np.float32))
+        shape, dtype = [int(extent) for extent in buffer.shape], np.dtype(str(buffer.dtype))
+        if dtype.kind == "f":
+            arrays.append(random.standard_normal(shape, dtype))
+        elif dtype.kind == "u":
+            arrays.append(random.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True))
         else:
-            arrays.append(random.integers(32, 53, shape).astype(dtype))
+            arrays.append(np.zeros(shape, dtype))
     return arrays
