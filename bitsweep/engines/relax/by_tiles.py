@@ -69,16 +69,21 @@ class Search:
     def _untuned(self) -> Clock:
         return self._clock(self._kernel.tiles[0])
 
+    @cached_property
+    def _tensors(self) -> list[tvm.runtime.Tensor]:
+        """What every candidate is called with: where it lies in memory is no difference."""
+        arrays = _arrays(self._kernel.make(self._kernel.tiles[0]))
+        return [tvm.runtime.tensor(array) for array in arrays]
+
     def _clock(self, tile: Tile) -> Clock:
         """The kernel with a tile, compiled and ready to be timed."""
-        function = self._kernel.make(tile)
-        tensors = [tvm.runtime.tensor(array) for array in _arrays(function)]
+        function = self._kernel.make(tile).with_attr("global_symbol", "main")
         with asking("tirx.build"):
-            module = tvm.tirx.build(function.with_attr("global_symbol", "main"), self._target)
+            module = tvm.tirx.build(function, self._target)
 
         def seconds(number: int) -> float:
             """Of a run, on average; TVM runs it once before."""
-            return module.time_evaluator("main", tvm.cpu(), number=number)(*tensors).mean
+            return module.time_evaluator("main", tvm.cpu(), number=number)(*self._tensors).mean
 
         with asking("Module.time_evaluator"):
             number = math.ceil(_SECONDS / seconds(1))
