@@ -154,8 +154,7 @@ def _arrays(function: tvm.tirx.PrimFunc) -> list[np.ndarray]:
     random = np.random.default_rng(0)
     arrays = []
     for argument in function.params:
-        buffer = function.buffer_map[argument]
-        shape, dtype = [int(extent) for extent in buffer.shape], np.dtype(str(buffer.dtype))
+        shape, dtype = [int(extent) for extent in argument.shape], np.dtype(str(argument.dtype))
         if dtype.kind == "f":
             arrays.append(random.standard_normal(shape, dtype))
         elif dtype.kind == "u":
