@@ -15,6 +15,7 @@ from bitsweep.relax.compiler import tiled
 from bitsweep.relax.kernels.choice import made
 from bitsweep.relax.transform.canonicalise import canonicalise
 from tests.unit.relax import torch_networks
+from tests.unit.relax.test_kernels_attention import module as of_attention
 from tests.unit.tasks import NATIVE
 
 
@@ -152,3 +153,19 @@ def test_layers_that_share_their_code_are_one_kernel(target, tmp_path):
     found = by_tiles.searches(module, target, tmp_path / "log", [])
     assert (len(kernels), len(found)) == (4, 3)
     assert {kernel.digest() for kernel in kernels} == {json.loads(one.key)[2] for one in found}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_an_attention_is_measured(target, tmp_path, dtype):
+    """With whatever it is called with it reads its arguments, of which one is an index."""
+    shape = {"windows": 3, "channels": 96, "tokens": 9, "heads": 2, "size": 16}
+    shape["offsets"] = [0, 32, 64]
+    name, score, attrs = "attention", "float32", {"scale": 0.2}
+    if dtype == "uint8":
+        name, score, attrs = "qattention", "int32", {"score_scale": 0.3, "value_scale": 0.7}
+        attrs |= {"input_zero_point": 3, "output_zero_point": 5, "clip_min": 0, "clip_max": 255}
+    bias = [np.zeros((2, 2, 9, 9), score), np.array([0, 1, 1], np.int32)]
+    log = tmp_path / "log"
+    (search,) = by_tiles.searches(of_attention(shape, name, dtype, bias, attrs), target, log, [])
+    search.measure(2)
+    assert search.tried == len(log.read_text(encoding="utf-8").splitlines()) == 2
