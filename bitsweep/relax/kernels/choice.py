@@ -29,7 +29,7 @@ class Tiled:
     make: Callable[[Tile], tvm.tirx.PrimFunc]
 
     def digest(self) -> str:
-        """What kernels have in common that are the same code, in every process."""
+        """What tells its code from that of others, the same in every process."""
         code = tvm.ir.save_json(self.make(self.tiles[0]))
         return hashlib.sha256(code.encode()).hexdigest()[:16]
 
