@@ -12,14 +12,15 @@ the sums over all layers.
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
-from unittest.mock import patch
 
 import numpy as np
 import tvm
 from kernels import bind, host, layers, median, named, precision_of
 
-from bitsweep.relax.kernels import tiling
+from bitsweep.engines.relax.by_tiles import in_turn
+from bitsweep.relax.kernels.choice import Tiled, choosing
 from bitsweep.relax.kernels.geometry import Conv2D
 from bitsweep.relax.kernels.tiling import Tile
 
@@ -38,7 +39,7 @@ def main(precisions: Sequence[str], shapes: int | None) -> None:
             runs, chosen = every_tile(conv, precision, residual, target)
             quick = sorted(runs, key=lambda tile, runs=runs: median(runs[tile]))
             finalists = {tile: runs[tile] for tile in {chosen, *quick[:FINALISTS]}}
-            ms = in_turn(finalists)
+            ms = medians_in_turn(finalists)
             best = min(ms, key=ms.get)
             chosen_ms += count * ms[chosen]
             best_ms += count * ms[best]
@@ -54,26 +55,26 @@ def every_tile(
     conv: Conv2D, precision: str, residual: bool, target: tvm.target.Target
 ) -> tuple[dict[Tile, Callable[[], None]], Tile]:
     """The kernel at each tile, ready to run, and the tile that is chosen."""
-    choose, asked = tiling.choose, {}
+    kernels = []
 
-    def noting(shape, registers, *arguments, **rest):
-        tile = choose(shape, registers, *arguments, **rest)
-        asked.update(shape=shape, registers=registers, tile=tile)
-        return tile
+    def noted(kernel: Tiled) -> Tile:
+        kernels.append(kernel)
+        return kernel.tiles[0]
 
-    with patch.object(tiling, "choose", noting):
+    with choosing(noted):
         bind(conv, precision, residual, target)
+    tiles = kernels[0].tiles
     runs = {}
-    for tile in tiling.candidates(asked["shape"], asked["registers"]):
-        with patch.object(tiling, "choose", lambda *_, tile=tile, **__: tile):
+    for tile in tiles:
+        with choosing(lambda _, tile=tile: tile):
             runs[tile] = bind(conv, precision, residual, target)
-    return runs, asked["tile"]
+    return runs, tiles[0]
 
 
-def in_turn(runs: dict[Tile, Callable[[], None]]) -> dict[Tile, float]:
+def medians_in_turn(runs: dict[Tile, Callable[[], None]]) -> dict[Tile, float]:
     """The median milliseconds of each, of rounds in which each runs once."""
-    rounds = [{tile: median(run, 3) for tile, run in runs.items()} for _ in range(ROUNDS)]
-    return {tile: 1e3 * float(np.median([taken[tile] for taken in rounds])) for tile in runs}
+    seconds = in_turn({tile: partial(median, run, 3) for tile, run in runs.items()}, ROUNDS)
+    return {tile: 1e3 * float(np.median(taken)) for tile, taken in seconds.items()}
 
 
 def _short(tile: Tile) -> str:

@@ -15,7 +15,7 @@ from bitsweep.engines.declared import ENGINES, has_task
 ROOT = Path(__file__).parents[2]
 RULES = re.findall(r'code_of\("(\w+)"', "".join(p.read_text() for p in ROOT.glob("rules/*.smk")))
 SEARCHED = ["costs", "frontier", "search"]
-COMPILED = ["import", "calibrate", "quantize", "compile", "sensitivity", "time_layers", *SEARCHED]
+COMPILED = ["import", "calibrate", "quantize", "tune", "compile", "sensitivity", "time_layers"]
 DRAWN = ["plots", "profile_table", "sensitivity_table", "compare_table", "frontier_table"]
 CODE = "_EDITED = 1\n"
 
@@ -65,7 +65,7 @@ def test_every_rule_that_leaves_results_has_one():
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("relax/kernels/conv2d_integer", in_engine("relax", COMPILED)),
+        ("relax/kernels/conv2d_integer", in_engine("relax", [*COMPILED, *SEARCHED])),
         (
             "relax/transform/round_weights",
             in_engine("relax", ["quantize", "sensitivity", "time_layers", *SEARCHED]),
@@ -76,7 +76,8 @@ def test_every_rule_that_leaves_results_has_one():
         ("engines/relay/tensors", in_engine("relay", ["calibrate", "quantize"])),
         ("engines/relay/compile", in_engine("relay", ["compile"])),
         ("engines/relay/by_autotvm", in_engine("relay", ["compile", "tune"])),
-        ("engines/tuning", {"tune relay"}),
+        ("engines/relax/by_tiles", in_engine("relax", ["compile", "tune"])),
+        ("engines/tuning", {"tune relay", "tune relax"}),
         ("engines/linking", {"export relay", "export relax", "time_layers relax"}),
         (
             "metrics",

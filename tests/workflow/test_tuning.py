@@ -4,28 +4,30 @@ of the target without tuning."""
 import json
 import signal
 
+import pytest
+
 from tests.workflow.checkout import eventually, running
 
-OWN = "digits/relay/tuned/float32"
-TARGET = f"results/{OWN}/latency.json"
 
-
-def tuned(trials):
+def tuned(engine, by, trials):
     return {
         "sweep": {
             "models": ["digits"],
-            "engines": ["relay"],
+            "engines": [engine],
             "targets": ["cpu", "tuned"],
             "precisions": ["float32", "int8"],
         },
-        "targets": {"tuned": {"tuning": {"by": "autotvm", "trials": trials, "seconds": 100}}},
+        "targets": {"tuned": {"tuning": {"by": by, "trials": trials, "seconds": 100}}},
     }
 
 
-def test_a_killed_tuning_goes_on_from_what_it_has_measured(digits):
-    kept = digits.path(f"results/logs/{OWN}/autotvm.jsonl")
-    tune = f"results/{OWN}/tune.json"
-    with running(digits, "--", tune, config=tuned(2)) as snakemake:
+@pytest.mark.parametrize(("engine", "by"), [("relay", "autotvm"), ("relax", "tiles")])
+def test_a_killed_tuning_goes_on_from_what_it_has_measured(digits, engine, by):
+    own = f"digits/{engine}/tuned/float32"
+    kept = digits.path(f"results/logs/{own}/{by}.jsonl")
+    tune, target = (f"results/{own}/{name}.json" for name in ("tune", "latency"))
+    config = tuned(engine, by, 2)
+    with running(digits, "--", tune, config=tuned(engine, by, 8)) as snakemake:
         eventually(lambda: kept.exists() and kept.read_text(), "a measurement")
         for process in digits.processes():
             process.send_signal(signal.SIGKILL)
@@ -34,18 +36,18 @@ def test_a_killed_tuning_goes_on_from_what_it_has_measured(digits):
     measured = kept.read_text()
     assert not digits.path(tune).exists()
 
-    digits.done("--unlock", config=tuned(2))
-    digits.done("--", TARGET, config=tuned(2))
+    digits.done("--unlock", config=config)
+    digits.done("--", target, config=config)
     assert kept.read_text().startswith(measured[: measured.rfind("\n") + 1])
-    assert digits.path(f"results/{OWN}/tuning.log").read_text() == kept.read_text()
+    assert digits.path(f"results/{own}/tuning.log").read_text() == kept.read_text()
 
-    latency = json.loads(digits.path(TARGET).read_text())
+    latency = json.loads(digits.path(target).read_text())
     assert latency["untuned"]["samples"] == latency["latency"]["samples"]
     assert latency["untuned_speedup"]["median"] > 0
-    untuned = json.loads(digits.path("results/digits/relay/cpu/float32/latency.json").read_text())
+    untuned = json.loads(digits.path(target.replace("tuned", "cpu")).read_text())
     assert untuned["untuned_speedup"] is None
 
-    assert digits.stale("--", TARGET, config=tuned(2)) == set()
-    assert digits.stale("--", TARGET, config=tuned(3)) == {
-        f"{stage} {OWN}" for stage in ("tune", "compile", "export", "benchmark")
+    assert digits.stale("--", target, config=config) == set()
+    assert digits.stale("--", target, config=tuned(engine, by, 3)) == {
+        f"{stage} {own}" for stage in ("tune", "compile", "export", "benchmark")
     }

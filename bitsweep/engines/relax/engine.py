@@ -10,4 +10,5 @@ ENGINE = Engine(
     precision=Relax,
     place=tvm_error.parse,
     uses_llvm=True,
+    tuners=("tiles",),
 )

@@ -11,13 +11,15 @@ import tvm
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
-from . import tiling
+from . import choice, tiling
 from .attributes import mark
+from .choice import Tiled
 from .dot import vector_registers
 from .geometry import Attention, Conv2D
 from .lanes import Lanes, across, load, on_stack, store
 from .packing import LANES
 from .staging import flat
+from .tiling import Tile
 
 
 class Arithmetic(Protocol):
@@ -78,7 +80,21 @@ def kernel(shape: Attention, arithmetic: Arithmetic, target: tvm.target.Target):
         A function of (data, [bias, kind], what `arithmetic` declares, out).
     """
     registers, cores = vector_registers(target), tiling.cores(target)
-    rows, blocks = _tile(shape, registers, cores, arithmetic.step)
+    # queries of a task as columns, and the vectors of keys whose sums are made at once
+    product = Conv2D(1, 1, shape.tokens, shape.size, shape.blocks * LANES, (1, 1))
+    return choice.made(
+        Tiled(
+            f"{type(arithmetic).__name__} of {shape}",
+            tuple(tiling.by_cost(product, registers, cores, arithmetic.step)),
+            lambda tile: _tiled(shape, arithmetic, registers, tile),
+        )
+    )
+
+
+def _tiled(
+    shape: Attention, arithmetic: Arithmetic, registers: int, tile: Tile
+) -> tvm.tirx.PrimFunc:
+    rows, blocks = tile.columns, tile.blocks
     tiles = -(-shape.tokens // rows)
     width = shape.blocks * LANES
 
@@ -163,13 +179,6 @@ def _written(shape: Attention, pair: tvm.ir.Expr, token: tvm.ir.Expr) -> tvm.ir.
     """The first element of a token's output."""
     row = pair // shape.heads * shape.tokens + token
     return (row * shape.heads + pair % shape.heads) * shape.size
-
-
-def _tile(shape: Attention, registers: int, cores: int, step: int) -> tuple[int, int]:
-    """Queries of a task, and the vectors of keys whose sums are made at once."""
-    product = Conv2D(1, 1, shape.tokens, shape.size, shape.blocks * LANES, (1, 1))
-    tile = tiling.choose(product, registers, cores, step)
-    return tile.columns, tile.blocks
 
 
 def multiply(

@@ -44,17 +44,16 @@ class Floats:
     def __init__(self, target: tvm.target.Target) -> None:
         self._target = target
 
-    def tile(self, conv: Conv2D) -> Tile:
-        return tiling.choose(
-            conv, vector_registers(self._target), tiling.cores(self._target), step=1
-        )
+    def tiles(self, conv: Conv2D) -> list[Tile]:
+        registers = vector_registers(self._target)
+        return tiling.by_cost(conv, registers, tiling.cores(self._target), step=1)
 
     def declare(self, conv: Conv2D) -> None:
         shape = packed_float_shape(conv.weight_shape, conv.groups)
         self._x = T.arg("x", T.buffer(conv.input_shape, "float32"))
         self._weight = T.arg("weight", T.buffer(shape, "float32"))
 
-    def stage(self, conv: Conv2D) -> Staged:
+    def stage(self, conv: Conv2D, tile: Tile) -> Staged:
         self._weights = flat(self._weight)
         return stage(self._x, conv, multiple=1, padding_value=0)
 

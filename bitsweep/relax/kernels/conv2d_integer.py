@@ -66,16 +66,16 @@ class Bytes:
     def unpacks(self) -> bool:
         return self._per > 1
 
-    def tile(self, conv: Conv2D) -> Tile:
+    def tiles(self, conv: Conv2D) -> list[Tile]:
         registers = vector_registers(self._target)
-        return tiling.choose(conv, registers, tiling.cores(self._target), step=QUAD)
+        return tiling.by_cost(conv, registers, tiling.cores(self._target), step=QUAD)
 
     def declare(self, conv: Conv2D) -> None:
         shape = packed_integer_shape(conv.joined(self._bits).weight_shape, self._bits, conv.groups)
         self._x = T.arg("x", T.buffer(conv.input_shape, "uint8"))
         self._weight = T.arg("weight", T.buffer(shape, "uint8"))
 
-    def stage(self, conv: Conv2D) -> Staged:
+    def stage(self, conv: Conv2D, tile: Tile) -> Staged:
         self._weights = flat(self._weight)
         multiple = LANES if conv.depthwise else QUAD
         joined, spare = conv.joined(self._bits), 0
@@ -145,10 +145,10 @@ class DepthwiseBytes(Bytes):
 
     unpacks = False
 
-    def tile(self, conv: Conv2D) -> Tile:
+    def tiles(self, conv: Conv2D) -> list[Tile]:
         # an activation and a product take a register each
         registers = vector_registers(self._target) - 2
-        return tiling.choose(conv, registers, tiling.cores(self._target), step=1)
+        return tiling.by_cost(conv, registers, tiling.cores(self._target), step=1)
 
     def add(self, conv: Conv2D, staged: Staged, place: Place, sums: Accumulators) -> None:
         _, rows, _ = packed_integer_shape(conv.weight_shape, self._bits, conv.groups)

@@ -116,9 +116,9 @@ class Planes:
         self._zero_point = input_zero_point
         self._target = target
 
-    def tile(self, conv: Conv2D) -> Tile:
+    def tiles(self, conv: Conv2D) -> list[Tile]:
         # a word and its count take a register each
-        return tiling.choose(
+        return tiling.by_cost(
             conv,
             vector_registers(self._target) - 1,
             tiling.cores(self._target),
@@ -132,7 +132,7 @@ class Planes:
         self._x = T.arg("x", T.buffer(planes_shape(conv.input_shape, self._input_bits), "uint16"))
         self._weight = T.arg("weight", T.buffer(shape, "uint32"))
 
-    def stage(self, conv: Conv2D) -> Staged:
+    def stage(self, conv: Conv2D, tile: Tile) -> Staged:
         self._weights = flat(self._weight)
         halves = words(self._channels) * HALVES
         planes = replace(conv, batch=self._input_bits * conv.batch, in_channels=halves)

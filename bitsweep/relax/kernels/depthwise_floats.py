@@ -32,7 +32,7 @@ class DepthwiseFloats:
     def __init__(self, target: tvm.target.Target) -> None:
         self._target = target
 
-    def tile(self, conv: Conv2D) -> Tile:
+    def tiles(self, conv: Conv2D) -> list[Tile]:
         share = cores(self._target)
         registers = vector_registers(self._target)
         tiles = [
@@ -40,14 +40,14 @@ class DepthwiseFloats:
             for tile in candidates(conv, registers)
             if len(tile.pixels) == 1 or len(tile.pixels) * conv.taps <= _MOST_CODE
         ]
-        return min(tiles, key=lambda tile: -(-tasks(conv, tile) // share) * _cycles(conv, tile))
+        return sorted(tiles, key=lambda tile: -(-tasks(conv, tile) // share) * _cycles(conv, tile))
 
     def declare(self, conv: Conv2D) -> None:
         shape = packed_float_shape(conv.weight_shape, conv.groups)
         self._x = T.arg("x", T.buffer(conv.input_shape, "float32"))
         self._weight = T.arg("weight", T.buffer(shape, "float32"))
 
-    def stage(self, conv: Conv2D) -> Staged:
+    def stage(self, conv: Conv2D, tile: Tile) -> Staged:
         self._weights = flat(self._weight)
         staged, self._view = windows.view(self._x, conv, 0)
         return staged

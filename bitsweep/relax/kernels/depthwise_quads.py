@@ -40,22 +40,21 @@ class DepthwiseQuads:
         self._padding_value = input_zero_point
         self._target = target
 
-    def tile(self, conv: Conv2D) -> Tile:
+    def tiles(self, conv: Conv2D) -> list[Tile]:
         registers = vector_registers(self._target) - _GATHERED
         tiles = [tile for tile in candidates(conv, registers) if self._fits(conv, tile)]
         share = cores(self._target)
-        self._tile = min(
+        return sorted(
             tiles, key=lambda tile: -(-tasks(conv, tile) // share) * self._cycles(conv, tile)
         )
-        return self._tile
 
     def declare(self, conv: Conv2D) -> None:
         shape = packed_integer_shape(conv.weight_shape, self._bits, conv.groups)
         self._x = T.arg("x", T.buffer(conv.input_shape, "uint8"))
         self._weight = T.arg("weight", T.buffer(shape, "uint8"))
 
-    def stage(self, conv: Conv2D) -> Staged:
-        self._spread(conv)
+    def stage(self, conv: Conv2D, tile: Tile) -> Staged:
+        self._spread(conv, tile)
         staged, self._view = windows.view(self._x, conv, self._padding_value)
         return staged
 
@@ -104,11 +103,11 @@ class DepthwiseQuads:
         padding = T.int32(-1) - inside & T.int32(_signed(0x01010101 * self._padding_value))
         return image & T.broadcast(inside, LANES) | T.broadcast(T.Bind(padding), LANES)
 
-    def _spread(self, conv: Conv2D) -> None:
+    def _spread(self, conv: Conv2D, tile: Tile) -> None:
         """Emit the loop that puts the taps of each block at their bytes."""
         weights = flat(self._weight)
         blocks, rows, _ = packed_integer_shape(conv.weight_shape, self._bits, conv.groups)
-        taps = _taps(conv, self._tile)
+        taps = _taps(conv, tile)
         self._spread_weights = T.alloc_buffer((blocks * len(taps) * LANES,), "int32")
         per = 8 // self._container
         with T.serial(0, blocks) as block:

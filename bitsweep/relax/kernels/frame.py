@@ -6,9 +6,10 @@ import tvm
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
-from . import tiling
+from . import choice, tiling
 from .accumulators import Accumulators, Output
 from .attributes import mark
+from .choice import Tiled
 from .geometry import Conv2D
 from .lanes import padded
 from .packing import LANES
@@ -27,13 +28,13 @@ class Product(Protocol):
     accumulator: str
     unpacks: bool
 
-    def tile(self, conv: Conv2D) -> Tile:
-        """How the output is cut."""
+    def tiles(self, conv: Conv2D) -> list[Tile]:
+        """How the output can be cut, in the order of the predicted cost."""
 
     def declare(self, conv: Conv2D) -> None:
         """Declare the arguments (x, weight)."""
 
-    def stage(self, conv: Conv2D) -> Staged:
+    def stage(self, conv: Conv2D, tile: Tile) -> Staged:
         """Make the windows of x readable, and the weights."""
 
     def unpack(self, conv: Conv2D, place: Place, tile: Tile) -> None:
@@ -50,10 +51,21 @@ def kernel(conv: Conv2D, product: Product, output: Output, cores: int) -> tvm.ti
         A function of (x, weight, bias, what `output` declares, out).
     """
     shape = conv if conv.depthwise else conv.flattened()
+    return choice.made(
+        Tiled(
+            f"{type(product).__name__} of {conv}",
+            tuple(product.tiles(shape)),
+            lambda tile: _tiled(conv, shape, product, output, cores, tile),
+        )
+    )
+
+
+def _tiled(
+    conv: Conv2D, shape: Conv2D, product: Product, output: Output, cores: int, tile: Tile
+) -> tvm.tirx.PrimFunc:
     groups, channels = shape.groups, shape.outputs_per_group
     if shape.depthwise:
         groups, channels = 1, shape.out_channels
-    tile = product.tile(shape)
     shares = 1
     if output.is_dense:
         shares = tiling.shares_of_pixels(shape, tile, cores)
@@ -70,7 +82,7 @@ def kernel(conv: Conv2D, product: Product, output: Output, cores: int) -> tvm.ti
         output.declare(conv)
         out = flat(T.arg("out", T.buffer(output.shape(conv), output.dtype)))
 
-        staged = product.stage(shape)
+        staged = product.stage(shape, tile)
         biases, stride = padded(bias, groups, channels, 0)
         output.prepare(groups, channels)
 

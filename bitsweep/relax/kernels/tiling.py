@@ -52,10 +52,12 @@ def cores(target: tvm.target.Target) -> int:
     return int(target.attrs.get("num-cores", 1))
 
 
-def choose(
+def by_cost(
     conv: Conv2D, registers: int, cores: int, step: int, *, instructions: int = 1, passes: int = 1
-) -> Tile:
-    """The tile with which the busiest core is done first, by a count of instructions.
+) -> list[Tile]:
+    """The tiles that registers hold, that one first with which the busiest core is done first.
+
+    So it is by a count of instructions.
 
     Args:
         conv: the convolution.
@@ -66,7 +68,7 @@ def choose(
         passes: how often the window is walked.
     """
     steps = passes * conv.taps * -(-conv.inputs_per_group // step)
-    return min(
+    return sorted(
         candidates(conv, registers), key=lambda tile: _cost(conv, tile, cores, steps, instructions)
     )
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tvm import relax
 
 from bitsweep.relax.kernels import conv2d_float, conv2d_integer, packing, tiling
+from bitsweep.relax.kernels.choice import choosing
 from bitsweep.relax.kernels.dot import has_vnni
 from bitsweep.relax.kernels.geometry import Conv2D
 from bitsweep.relax.kernels.requantization import Requantization, in_words
@@ -108,6 +109,13 @@ def requantize(sums, multiplier, shift, half, others, zero_point, clip):
         values = values + residual.astype(object) * residual_multiplier.astype(object)
     values = (values + half.astype(object)) // 2 ** shift.astype(object) + zero_point
     return np.clip(values, *clip).astype(np.uint8)
+
+
+def any_tile(random):
+    """Kernels that are made in this context have any of their tiles, half of them the first."""
+    return choosing(
+        lambda kernel: kernel.tiles[random.choice([0, random.integers(len(kernel.tiles))])]
+    )
 
 
 def run(function, target, arrays):
@@ -250,19 +258,20 @@ def test_integers(
         arrays += [*factors[:3], *of_residual, *factors[3:]]
         expected = requantize(sums, multiplier, shift, half, others, output_zero_point, clip)
     out_dtype = "int32" if output == "int32" else "uint8"
-    function = conv2d_integer.kernel(
-        conv,
-        weight_bits=bits,
-        input_zero_point=padding_value,
-        output=Requantization(
-            out_dtype,
-            residual_zero_point if output == "residual" else None,
-            output_zero_point,
-            tuple(clip),
-            words=words,
-        ),
-        target=target,
-    )
+    with any_tile(random):
+        function = conv2d_integer.kernel(
+            conv,
+            weight_bits=bits,
+            input_zero_point=padding_value,
+            output=Requantization(
+                out_dtype,
+                residual_zero_point if output == "residual" else None,
+                output_zero_point,
+                tuple(clip),
+                words=words,
+            ),
+            target=target,
+        )
     arrays.append(np.zeros(conv.output_shape, out_dtype))
     np.testing.assert_array_equal(run(function, target, arrays), expected)
 
@@ -291,7 +300,8 @@ def test_floats(target, conv, residual, clip, seed):
         arrays.append(random.standard_normal(conv.output_shape, np.float32))
         expected += arrays[-1]
     arrays.append(np.zeros(conv.output_shape, np.float32))
-    function = conv2d_float.kernel(conv, residual=residual, clip=clip, target=target)
+    with any_tile(random):
+        function = conv2d_float.kernel(conv, residual=residual, clip=clip, target=target)
     actual = run(function, target, arrays)
     np.testing.assert_allclose(actual, np.clip(expected, *clip), rtol=1e-4, atol=1e-4)
 
@@ -434,18 +444,18 @@ def test_bits_that_do_not_pack(bits):
 
 @given(convolutions(), st.sampled_from([8, 32]), st.integers(1, 4))
 def test_tiles_cover_the_output_and_fit_in_registers(conv, registers, cores):
-    tile = tiling.choose(conv, registers, cores, step=4)
     channels = conv.out_channels if conv.depthwise else conv.outputs_per_group
-    assert tile.rows <= conv.out_height and tile.columns <= conv.out_width
-    assert tile.blocks <= -(-channels // 16)
-    assert (len(tile.pixels) + 1) * tile.blocks + 1 <= registers
-    assert tiling.tasks(conv, tile) * len(tile.pixels) * tile.blocks * 16 >= np.prod(
-        conv.output_shape
-    )
-    for shares in {1, cores, tiling.shares_of_runs(conv, tile, cores)}:
-        tasks, run = tiling.tasks(conv, tile, shares), tiling.run(conv, tile, shares)
-        assert tasks >= tiling.tasks(conv, tile)
-        assert tasks % (run * shares) == 0
+    for tile in tiling.by_cost(conv, registers, cores, step=4):
+        assert tile.rows <= conv.out_height and tile.columns <= conv.out_width
+        assert tile.blocks <= -(-channels // 16)
+        assert (len(tile.pixels) + 1) * tile.blocks + 1 <= registers
+        assert tiling.tasks(conv, tile) * len(tile.pixels) * tile.blocks * 16 >= np.prod(
+            conv.output_shape
+        )
+        for shares in {1, cores, tiling.shares_of_runs(conv, tile, cores)}:
+            tasks, run = tiling.tasks(conv, tile, shares), tiling.run(conv, tile, shares)
+            assert tasks >= tiling.tasks(conv, tile)
+            assert tasks % (run * shares) == 0
 
 
 @pytest.mark.parametrize(
