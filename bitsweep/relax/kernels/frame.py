@@ -55,7 +55,7 @@ def kernel(conv: Conv2D, product: Product, output: Output, cores: int) -> tvm.ti
         groups, channels = 1, shape.out_channels
     tile = product.tile(shape)
     shares = 1
-    if output.is_dense:
+    if output.is_dense or tiling.is_of_pixels(shape):
         shares = tiling.shares_of_pixels(shape, tile, cores)
     if product.unpacks and shares == 1:
         shares = tiling.shares_of_runs(shape, tile, cores)

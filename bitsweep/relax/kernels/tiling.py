@@ -1,5 +1,6 @@
 """How a convolution is cut into tiles whose accumulators fit in registers."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -127,8 +128,21 @@ def run(conv: Conv2D, tile: Tile, shares: int = 1) -> int:
     return -(-_pixels(_extents(conv, tile)) // shares)
 
 
+def is_of_pixels(conv: Conv2D) -> bool:
+    """Whether less comes from elsewhere to cores with pixels of their own than with channels.
+
+    With pixels a core reads all weights. With channels it reads what the others made of the input,
+    and they what it makes of the output.
+    """
+    strides = zip(conv.kernel, conv.strides, strict=True)
+    read = math.prod(min(taps, stride) for taps, stride in strides) * conv.in_channels
+    weights = conv.taps * conv.inputs_per_group * conv.out_channels
+    pixels = conv.batch * conv.out_height * conv.out_width
+    return weights < pixels * (read + conv.out_channels)
+
+
 def shares_of_pixels(conv: Conv2D, tile: Tile, cores: int) -> int:
-    """In how many parts the pixels are cut so that no two cores write to one line of a cache.
+    """In how many parts the pixels are cut where cores have pixels of their own.
 
     As many as cores, where that leaves the cores about the same to do.
     """
