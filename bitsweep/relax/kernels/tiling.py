@@ -18,11 +18,14 @@ class Tile:
 
     Where a tile does not divide the output, the last one overlaps the one before: it computes
     the same values again, so no tile has a remainder.
+
+    A tile that is `pipelined` is finished while the products of the next one are made.
     """
 
     rows: int
     columns: int
     blocks: int
+    pipelined: bool = False
 
     @property
     def pixels(self) -> list[tuple[int, int]]:
@@ -44,6 +47,8 @@ class Place:
 MAX_PIXELS = 15
 # multiply-adds in flight that hide their latency, at two a cycle
 _LATENCY = 10
+# registers that finishing a tile takes, and what it loads for a vector
+_BESIDE, _LOADS_BESIDE = 14, 3
 # the part of their time that cores may be idle
 _IDLE = 0.05
 
@@ -54,7 +59,14 @@ def cores(target: tvm.target.Target) -> int:
 
 
 def choose(
-    conv: Conv2D, registers: int, cores: int, step: int, *, instructions: int = 1, passes: int = 1
+    conv: Conv2D,
+    registers: int,
+    cores: int,
+    step: int,
+    *,
+    instructions: int = 1,
+    passes: int = 1,
+    pipelined: bool = False,
 ) -> Tile:
     """The tile with which the busiest core is done first, by a count of instructions.
 
@@ -65,11 +77,13 @@ def choose(
         step: input channels of a step.
         instructions: what a step takes for one vector.
         passes: how often the window is walked.
+        pipelined: whether the tile is to be.
     """
     steps = passes * conv.taps * -(-conv.inputs_per_group // step)
-    return min(
-        candidates(conv, registers), key=lambda tile: _cost(conv, tile, cores, steps, instructions)
-    )
+    tiles = candidates(conv, registers)
+    if pipelined:
+        tiles = (replace(tile, pipelined=True) for tile in candidates(conv, registers - _BESIDE))
+    return min(tiles, key=lambda tile: _cost(conv, tile, cores, steps, instructions))
 
 
 def candidates(conv: Conv2D, registers: int) -> Iterator[Tile]:
@@ -193,7 +207,7 @@ def _cost(conv: Conv2D, tile: Tile, cores: int, steps: int, instructions: int) -
     """About the cycles of the busiest core."""
     pixels = tile.rows * tile.columns
     accumulators = pixels * tile.blocks
-    loads = pixels + tile.blocks
+    loads = pixels + tile.blocks + (_LOADS_BESIDE if tile.pipelined else 0)
     # two multiply-adds and two loads a cycle; then what surrounds a step, a vector and a tile
     step = max(instructions * accumulators, loads, _LATENCY) / 2 + 1 + tile.blocks / 2
     return -(-tasks(conv, tile) // cores) * (steps * step + 10 * accumulators + 20)
