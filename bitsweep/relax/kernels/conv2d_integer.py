@@ -48,7 +48,7 @@ def kernel(
 
 
 _VECTOR = LANES * QUAD
-_SHORT = 64  # steps
+_SHORT = 128  # steps
 
 
 class Bytes:

@@ -108,9 +108,7 @@ def kernel(conv: Conv2D, product: Product, output: Output, cores: int) -> tvm.ti
                         beside = pipeline.finish(place(number - 1))
                         pipeline.take(add(place(number), beside))
                     for work in pipeline.finish(place(run - 1)):
-                        part = work.start()
-                        with T.serial(0, work.count) as number:
-                            part(number)
+                        work.alone()
             else:
                 write(place(0))
     return builder.get()

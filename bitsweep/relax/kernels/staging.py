@@ -23,6 +23,12 @@ class Beside:
     count: int
     start: Callable[[], Callable[[tvm.ir.Expr], None]]
 
+    def alone(self) -> None:
+        """Emit it beside nothing."""
+        part = self.start()
+        with T.serial(0, self.count) as number:
+            part(number)
+
 
 @dataclass(frozen=True)
 class Staged:
@@ -68,10 +74,12 @@ class Staged:
         down, across = conv.kernel
         row, column = conv.dilation[0] * self.row, conv.dilation[1] * self.pixel
         done = 0
-        each = -(-sum(work.count for work in beside) // count)  # parts of a step
-        for work in beside:
-            part = work.start()
-            steps = -(-work.count // each)
+        for left, work in zip(range(len(beside), 0, -1), beside, strict=True):
+            steps = min(work.count, (count - done) // left)
+            if not steps:
+                work.alone()
+                continue
+            part, each = work.start(), -(-work.count // steps)
             with T.serial(0, steps) as k:
                 step((k + done) * width, k + done)
                 for number in range(each):  # the last part again, where they do not fill a step
