@@ -1,17 +1,16 @@
 """The sums of a tile, which stay in registers while its products are added."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import tvm
 from tvm.tirx.script import builder as T
 
 from .geometry import Conv2D
-from .lanes import Lanes, load, on_stack, prefetch, store
+from .lanes import LINE, Lanes, load, on_stack, prefetch, store
 from .packing import LANES
+from .staging import Beside
 from .tiling import MAX_PIXELS, Place, Tile
-
-_LINE = 64  # bytes of a line of a cache
 
 # writes an accumulator: (accumulator, lanes, pixel of the output, channel of the first lane)
 Finish = Callable[[tvm.ir.Expr, Lanes, tvm.ir.Expr, tvm.ir.Expr], None]
@@ -45,13 +44,18 @@ class Output(Protocol):
 
 
 class Accumulators:
-    """A vector of 16 channels for each pixel and block of a tile."""
+    """A vector of 16 channels for each pixel and block of a tile.
+
+    Attributes:
+        beside: what is to be done between the steps of their products.
+    """
 
     def __init__(
         self, tile: Tile, dtype: str, biases: tvm.tirx.Buffer, channel: tvm.ir.Expr
     ) -> None:
         """Take the biases of the tile's blocks from `channel` on."""
         self.tile = tile
+        self.beside: Sequence[Beside] = ()
         self._dtype = dtype
         self._biases = biases
         self._channel = channel
@@ -86,28 +90,43 @@ class Accumulators:
         with T.serial(0, self.tile.rows) as r, T.serial(0, self.tile.columns) as c:
             at = T.Bind((first + r * conv.out_width + c) * conv.out_channels + channel)
             for buffer in buffers:
-                for byte in range(0, self.tile.blocks * LANES, _LINE):
+                for byte in range(0, self.tile.blocks * LANES, LINE):
                     prefetch(buffer, at + byte, level=1, write=buffer is buffers[-1])
 
     def finish(self, conv: Conv2D, place: Place, output: Output, out: tvm.tirx.Buffer) -> None:
         """Let `output` write them to the tile's place in the flat buffer `out`."""
-        tile = self.tile
-        pixels = len(tile.pixels)
-        channels = conv.out_channels if conv.depthwise else conv.outputs_per_group
-        first = T.Bind((place.image * conv.out_height + place.row) * conv.out_width + place.column)
+        pixels = len(self.tile.pixels)
         # through memory, so that the code of it is a loop; by as many blocks as the stack takes
-        for begin in range(0, tile.blocks, MAX_PIXELS // pixels):
-            count = min(MAX_PIXELS // pixels, tile.blocks - begin)
+        for begin in range(0, self.tile.blocks, MAX_PIXELS // pixels):
+            count = min(MAX_PIXELS // pixels, self.tile.blocks - begin)
             spilled = on_stack(count * pixels * LANES, self._dtype)
-            for p, vectors in enumerate(self._vectors):
-                for b in range(count):
-                    at = (b * pixels + p) * LANES
-                    store(spilled, at, load(vectors[begin + b], 0, LANES))
+            self.spill(spilled, range(begin, begin + count))
             with T.serial(0, count) as b:
-                block = T.Bind(place.block + begin + b)
-                lanes = Lanes(channels, block)
-                finish = output.channels(place.group, block, out)
-                with T.serial(0, tile.rows) as r, T.serial(0, tile.columns) as c:
-                    vector = load(spilled, ((b * tile.rows + r) * tile.columns + c) * LANES, LANES)
-                    pixel = T.Bind(first + r * conv.out_width + c)
-                    finish(vector, lanes, pixel, place.group * channels + block * LANES)
+                write = writing(conv, place, begin + b, output, out)
+                with T.serial(0, self.tile.rows) as r, T.serial(0, self.tile.columns) as c:
+                    at = (b * self.tile.rows + r) * self.tile.columns + c
+                    write(r, c, load(spilled, at * LANES, LANES))
+
+    def spill(self, spilled: tvm.tirx.Buffer, blocks: range) -> None:
+        """Write those of some blocks to a flat buffer: block, pixel, lane."""
+        vectors = [vectors[b] for b in blocks for vectors in self._vectors]
+        for number, vector in enumerate(vectors):
+            store(spilled, number * LANES, load(vector, 0, LANES))
+
+
+def writing(
+    conv: Conv2D, place: Place, block: tvm.ir.Expr | int, output: Output, out: tvm.tirx.Buffer
+) -> Callable[[tvm.ir.Expr | int, tvm.ir.Expr, tvm.ir.Expr], None]:
+    """Read what belongs to a block of a tile; what it returns writes the vector of a pixel, which
+    is given by its row and column in the tile."""
+    channels = conv.out_channels if conv.depthwise else conv.outputs_per_group
+    first = T.Bind((place.image * conv.out_height + place.row) * conv.out_width + place.column)
+    block = T.Bind(place.block + block)
+    lanes = Lanes(channels, block)
+    finish = output.channels(place.group, block, out)
+
+    def write(row: tvm.ir.Expr | int, column: tvm.ir.Expr, vector: tvm.ir.Expr) -> None:
+        pixel = T.Bind(first + row * conv.out_width + column)
+        finish(vector, lanes, pixel, place.group * channels + block * LANES)
+
+    return write

@@ -48,6 +48,7 @@ def kernel(
 
 
 _VECTOR = LANES * QUAD
+_SHORT = 128  # steps
 
 
 class Bytes:
@@ -67,8 +68,11 @@ class Bytes:
         return self._per > 1
 
     def tiles(self, conv: Conv2D) -> list[Tile]:
-        registers = vector_registers(self._target)
-        return tiling.by_cost(conv, registers, tiling.cores(self._target), step=QUAD)
+        # where steps are few, finishing the sums takes as long as they do; other units do it
+        is_short = conv.taps == 1 and self._steps(conv) <= _SHORT
+        pipelined = is_short and has_vnni(self._target) and not self.unpacks
+        registers, cores = vector_registers(self._target), tiling.cores(self._target)
+        return tiling.by_cost(conv, registers, cores, step=QUAD, pipelined=pipelined)
 
     def declare(self, conv: Conv2D) -> None:
         shape = packed_integer_shape(conv.joined(self._bits).weight_shape, self._bits, conv.groups)
@@ -127,7 +131,7 @@ class Bytes:
                     sums.update(p, b, lambda acc, x=activations, w=vector: dot(acc, x, w))
 
         joined = conv.joined(self._bits)
-        staged.walk(joined, QUAD, -(-joined.inputs_per_group // QUAD), step)
+        staged.walk(joined, QUAD, -(-joined.inputs_per_group // QUAD), step, sums.beside)
 
     def _steps(self, conv: Conv2D) -> int:
         joined = conv.joined(self._bits)

@@ -1,5 +1,6 @@
 """What all kernels of convolutions share: arguments, staging, tiles, and where the sums go."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import tvm
@@ -11,9 +12,10 @@ from .accumulators import Accumulators, Output
 from .attributes import mark
 from .choice import Tiled
 from .geometry import Conv2D
-from .lanes import padded
+from .lanes import on_lines, padded
 from .packing import LANES
-from .staging import Staged, flat
+from .pipeline import Pipeline
+from .staging import Beside, Staged, flat
 from .tiling import Place, Tile
 
 
@@ -67,11 +69,12 @@ def _tiled(
     if shape.depthwise:
         groups, channels = 1, shape.out_channels
     shares = 1
-    if output.is_dense:
+    if output.is_dense or tiling.is_of_pixels(shape):
         shares = tiling.shares_of_pixels(shape, tile, cores)
-    if product.unpacks and shares == 1:
+    in_runs = product.unpacks or tile.pipelined
+    if in_runs and shares == 1:
         shares = tiling.shares_of_runs(shape, tile, cores)
-    run = tiling.run(shape, tile, shares) if product.unpacks else 1
+    run = tiling.run(shape, tile, shares) if in_runs else 1
     # a vector of bytes is a part of a line, which is read before it is written
     expects = output.dtype == "uint8" and not shape.depthwise
 
@@ -86,20 +89,38 @@ def _tiled(
         biases, stride = padded(bias, groups, channels, 0)
         output.prepare(groups, channels)
 
-        def write(place: Place) -> None:
+        def add(place: Place, beside: Sequence[Beside] = ()) -> Accumulators:
             first = T.Bind(place.group * stride + place.block * LANES)
             sums = Accumulators(tile, product.accumulator, biases, first)
+            sums.beside = beside
             if expects:
                 sums.expect(shape, place, [*output.reads(), out])
             product.add(shape, staged, place, sums)
-            sums.finish(shape, place, output, out)
+            return sums
+
+        def write(place: Place) -> None:
+            add(place).finish(shape, place, output, out)
 
         with T.parallel(0, tiling.tasks(shape, tile, shares) // run) as task:
-            if not product.unpacks:
-                write(tiling.place(shape, tile, task, shares))
-            else:
-                first = T.Bind(task * run)
-                product.unpack(shape, tiling.place(shape, tile, first, shares), tile)
+            first = T.Bind(task * run)
+
+            def place(number: tvm.ir.Expr | int) -> Place:
+                return tiling.place(shape, tile, first + number, shares)
+
+            if product.unpacks:
+                product.unpack(shape, place(0), tile)
                 with T.serial(0, run) as number:
-                    write(tiling.place(shape, tile, first + number, shares))
+                    write(place(number))
+            elif tile.pipelined:
+                vectors = tile.blocks * len(tile.pixels)
+                with on_lines(vectors * LANES, product.accumulator) as kept:
+                    pipeline = Pipeline(kept, shape, tile, output, out)
+                    pipeline.take(add(place(0)))
+                    with T.serial(1, run) as number:
+                        beside = pipeline.finish(place(number - 1))
+                        pipeline.take(add(place(number), beside))
+                    for work in pipeline.finish(place(run - 1)):
+                        work.alone()
+            else:
+                write(place(0))
     return builder.get()

@@ -1,6 +1,7 @@
 """Vectors of 16 channels where there may be fewer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import tvm
 from tvm.tirx.script import builder as T
@@ -8,7 +9,9 @@ from tvm.tirx.script import builder as T
 from .packing import LANES
 from .staging import flat
 
+LINE = 64  # bytes of a line of a cache
 _DATA = 1  # of the caches, as LLVM numbers them
+_STACK = 16  # bytes to which TVM aligns what is on the stack
 
 
 def load(buffer: tvm.tirx.Buffer, start: tvm.ir.Expr, count: int) -> tvm.ir.Expr:
@@ -32,6 +35,20 @@ def on_stack(elements: int, dtype: str) -> tvm.tirx.Buffer:
     """A flat buffer below 1 KB, which LLVM keeps in registers where every index is a constant."""
     # TVM's allocator serves larger ones, and those of any other scope
     return T.alloc_buffer((elements,), dtype, scope="global")
+
+
+@contextmanager
+def on_lines(elements: int, dtype: str) -> Iterator[tvm.tirx.Buffer]:
+    """A flat buffer of less than 1 KB − 48 bytes on the stack, from the start of a line.
+
+    So no vector lies in two lines of the cache, whatever process and thread this is.
+    """
+    spare = LINE - _STACK
+    local = on_stack(elements + spare * 8 // tvm.DataType(dtype).bits, dtype)
+    last, mask = T.handle_add_byte_offset(local.data, spare), T.int64(-LINE)
+    first = T.call_llvm_pure_intrin(local.data.ty, "llvm.ptrmask", last, mask)
+    yield T.decl_buffer((elements,), dtype, data=T.Bind(first))
+    prefetch(local, 0, level=1)  # TVM gives memory to others when it is named no more
 
 
 def across(vector: tvm.ir.Expr, combine: Callable[[tvm.ir.Expr, tvm.ir.Expr], tvm.ir.Expr]):

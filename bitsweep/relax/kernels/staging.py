@@ -1,6 +1,6 @@
 """The input of a convolution, as a flat buffer that every window lies in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import tvm
@@ -9,6 +9,25 @@ from tvm.tirx.script import builder as T
 from .geometry import Conv2D
 from .packing import LANES
 from .tiling import Place
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Other work, to be emitted between the steps over a window.
+
+    Attributes:
+        count: its parts.
+        start: emits what comes before them, and returns what emits the part of a number.
+    """
+
+    count: int
+    start: Callable[[], Callable[[tvm.ir.Expr], None]]
+
+    def alone(self) -> None:
+        """Emit it beside nothing."""
+        part = self.start()
+        with T.serial(0, self.count) as number:
+            part(number)
 
 
 @dataclass(frozen=True)
@@ -41,6 +60,7 @@ class Staged:
         width: int,
         count: int,
         step: Callable[[tvm.ir.Expr, tvm.ir.Expr], None],
+        beside: Sequence[Beside] = (),
     ) -> None:
         """Emit the loops over the elements of a window, in the order of packed weights.
 
@@ -49,10 +69,26 @@ class Staged:
             width: the elements of a step.
             count: the steps of a tap.
             step: emits one, from its offset in the window and its number.
+            beside: what is done in the first steps, where the window is one tap.
         """
         down, across = conv.kernel
         row, column = conv.dilation[0] * self.row, conv.dilation[1] * self.pixel
-        if column == width * count:  # the taps of a row lie side by side
+        done = 0
+        for left, work in zip(range(len(beside), 0, -1), beside, strict=True):
+            steps = min(work.count, (count - done) // left)
+            if not steps:
+                work.alone()
+                continue
+            part, each = work.start(), -(-work.count // steps)
+            with T.serial(0, steps) as k:
+                step((k + done) * width, k + done)
+                for number in range(each):  # the last part again, where they do not fill a step
+                    part(T.Bind(T.min(k * each + number, work.count - 1)))
+            done += steps
+        if beside:
+            with T.serial(0, count - done) as k:
+                step((k + done) * width, k + done)
+        elif column == width * count:  # the taps of a row lie side by side
             with T.serial(0, down) as r, T.serial(0, across * count) as k:
                 step(r * row + k * width, r * (across * count) + k)
         else:

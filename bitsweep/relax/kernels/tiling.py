@@ -1,5 +1,6 @@
 """How a convolution is cut into tiles whose accumulators fit in registers."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -17,11 +18,14 @@ class Tile:
 
     Where a tile does not divide the output, the last one overlaps the one before: it computes
     the same values again, so no tile has a remainder.
+
+    A tile that is `pipelined` is finished while the products of the next one are made.
     """
 
     rows: int
     columns: int
     blocks: int
+    pipelined: bool = False
 
     @property
     def pixels(self) -> list[tuple[int, int]]:
@@ -43,6 +47,8 @@ class Place:
 MAX_PIXELS = 15
 # multiply-adds in flight that hide their latency, at two a cycle
 _LATENCY = 10
+# registers that finishing a tile takes, and what it loads for a vector
+_BESIDE, _LOADS_BESIDE = 14, 3
 # the part of their time that cores may be idle
 _IDLE = 0.05
 
@@ -53,7 +59,14 @@ def cores(target: tvm.target.Target) -> int:
 
 
 def by_cost(
-    conv: Conv2D, registers: int, cores: int, step: int, *, instructions: int = 1, passes: int = 1
+    conv: Conv2D,
+    registers: int,
+    cores: int,
+    step: int,
+    *,
+    instructions: int = 1,
+    passes: int = 1,
+    pipelined: bool = False,
 ) -> list[Tile]:
     """The tiles that registers hold, that one first with which the busiest core is done first.
 
@@ -66,11 +79,13 @@ def by_cost(
         step: input channels of a step.
         instructions: what a step takes for one vector.
         passes: how often the window is walked.
+        pipelined: whether the tile is to be.
     """
     steps = passes * conv.taps * -(-conv.inputs_per_group // step)
-    return sorted(
-        candidates(conv, registers), key=lambda tile: _cost(conv, tile, cores, steps, instructions)
-    )
+    tiles = candidates(conv, registers)
+    if pipelined:
+        tiles = (replace(tile, pipelined=True) for tile in candidates(conv, registers - _BESIDE))
+    return sorted(tiles, key=lambda tile: _cost(conv, tile, cores, steps, instructions))
 
 
 def candidates(conv: Conv2D, registers: int) -> Iterator[Tile]:
@@ -129,8 +144,21 @@ def run(conv: Conv2D, tile: Tile, shares: int = 1) -> int:
     return -(-_pixels(_extents(conv, tile)) // shares)
 
 
+def is_of_pixels(conv: Conv2D) -> bool:
+    """Whether less comes from elsewhere to cores with pixels of their own than with channels.
+
+    With pixels a core reads all weights. With channels it reads what the others made of the input,
+    and they what it makes of the output.
+    """
+    strides = zip(conv.kernel, conv.strides, strict=True)
+    read = math.prod(min(taps, stride) for taps, stride in strides) * conv.in_channels
+    weights = conv.taps * conv.inputs_per_group * conv.out_channels
+    pixels = conv.batch * conv.out_height * conv.out_width
+    return weights < pixels * (read + conv.out_channels)
+
+
 def shares_of_pixels(conv: Conv2D, tile: Tile, cores: int) -> int:
-    """In how many parts the pixels are cut so that no two cores write to one line of a cache.
+    """In how many parts the pixels are cut where cores have pixels of their own.
 
     As many as cores, where that leaves the cores about the same to do.
     """
@@ -181,7 +209,7 @@ def _cost(conv: Conv2D, tile: Tile, cores: int, steps: int, instructions: int) -
     """About the cycles of the busiest core."""
     pixels = tile.rows * tile.columns
     accumulators = pixels * tile.blocks
-    loads = pixels + tile.blocks
+    loads = pixels + tile.blocks + (_LOADS_BESIDE if tile.pipelined else 0)
     # two multiply-adds and two loads a cycle; then what surrounds a step, a vector and a tile
     step = max(instructions * accumulators, loads, _LATENCY) / 2 + 1 + tile.blocks / 2
     return -(-tasks(conv, tile) // cores) * (steps * step + 10 * accumulators + 20)

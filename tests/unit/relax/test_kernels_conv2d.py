@@ -43,6 +43,8 @@ def _runs_avx512() -> bool:
 # several blocks of channels, the last one not full; groups; a few taps and channels of a step
 DEPTHWISE = Conv2D(1, 7, 9, 35, 35, (3, 3), (1, 2), (1, 1, 1, 0), (1, 1), 35)
 GROUPED = Conv2D(2, 5, 6, 18, 100, (2, 3), (2, 1), (0, 1, 2, 0), (2, 1), 2)
+# of more steps than vectors in a tile, which are finished beside the next one's products
+POINTWISE = Conv2D(2, 9, 21, 128, 100, (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 2)
 STEM = Conv2D(1, 11, 12, 3, 48, (7, 7), (2, 2), (3, 3, 3, 3))
 
 # whole blocks of channels, so that the image is read where it is; windows all of padding
@@ -189,6 +191,28 @@ def weights(random, bits, shape):
     least_shift=24,
     by_words=True,
     seed=1,
+)
+@example(
+    conv=Conv2D(1, 1, 40, 2, 31, (1, 1)),  # of a step
+    bits=5,
+    output="uint8",
+    zero_points=(0, 0, 90),
+    clip=[0, 255],
+    extreme=False,
+    least_shift=1,
+    by_words=False,
+    seed=7,
+)
+@example(
+    conv=POINTWISE,
+    bits=8,
+    output="residual",
+    zero_points=(0, 17, 100),
+    clip=[3, 250],
+    extreme=False,
+    least_shift=24,
+    by_words=True,
+    seed=3,
 )
 @example(
     conv=STEM,
@@ -442,10 +466,16 @@ def test_bits_that_do_not_pack(bits):
         packing.pack_integer(np.zeros((1, 1, 1, 1), np.int8), bits, 1)
 
 
-@given(convolutions(), st.sampled_from([8, 32]), st.integers(1, 4))
-def test_tiles_cover_the_output_and_fit_in_registers(conv, registers, cores):
+@given(
+    convolutions(),
+    st.sampled_from([(8, False), (32, False), (32, True)]),
+    st.integers(1, 4),
+)
+def test_tiles_cover_the_output_and_fit_in_registers(conv, available, cores):
+    registers, pipelined = available
     channels = conv.out_channels if conv.depthwise else conv.outputs_per_group
-    for tile in tiling.by_cost(conv, registers, cores, step=4):
+    for tile in tiling.by_cost(conv, registers, cores, step=4, pipelined=pipelined):
+        assert tile.pipelined == pipelined
         assert tile.rows <= conv.out_height and tile.columns <= conv.out_width
         assert tile.blocks <= -(-channels // 16)
         assert (len(tile.pixels) + 1) * tile.blocks + 1 <= registers
