@@ -372,7 +372,11 @@ class Config(Section):
             _known(
                 "sensitivity.precisions",
                 name,
-                [name for name, p in self.precisions.items() if p.relax and not p.relax.search],
+                [
+                    name
+                    for name, p in self.precisions.items()
+                    if p.relax and not p.relax.search and not p.relax.floats
+                ],
             )
         for index, expectation in enumerate(self.expect):
             for kind, names in allowed.items():

@@ -9,14 +9,20 @@ import pandas as pd
 from bitsweep.explanation.evidence import Evidence, layers_of, share
 from bitsweep.profile.operators import plain
 
-_PEAKS = {"float": "float FMA", "integer": "VNNI", "bits": "popcount"}
+_PEAKS = {
+    "float": "float FMA",
+    "bfloat16": "AVX512-BF16",
+    "integer": "VNNI",
+    "bits": "popcount",
+}
 # What the peak is measured by, and what else the same sums of products are made of.
 _INSTRUCTIONS = {
     "float": ("vfmadd213ps", ("vmulps",)),
+    "bfloat16": ("vdpbf16ps", ("vfmadd231ps", "vmulps")),
     "integer": ("vpdpbusd", ("vpmaddubsw", "vpmaddwd", "vpmulld", "vpmullw")),
     "bits": ("vpopcntd", ()),
 }
-_NOUNS = {"float": "floats", "integer": "integers", "bits": "bits"}
+_NOUNS = {"float": "floats", "bfloat16": "bfloat16", "integer": "integers", "bits": "bits"}
 _DOES = {
     "conversion": "converts types",
     "layout": "brings data into other layouts",
