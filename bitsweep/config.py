@@ -215,8 +215,9 @@ class Sensitivity(Section):
     images: Count = 32
 
 
-# Of a relax section, what a search chooses; presets are but bits.
+# Of a relax section, what a search chooses; presets are but bits, and floats others.
 _CHOSEN = {
+    "floats",
     "preset",
     "plan",
     "search",

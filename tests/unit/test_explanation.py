@@ -110,7 +110,8 @@ def test_a_module_without_the_peaks_instruction_is_told(instructions, told):
 
 
 @pytest.mark.parametrize(
-    ("arithmetic", "instruction"), [("float", "vfmadd231ps"), ("bits", "vpopcntd")]
+    ("arithmetic", "instruction"),
+    [("float", "vfmadd231ps"), ("bfloat16", "vdpbf16ps"), ("bits", "vpopcntd")],
 )
 def test_each_peak_has_its_instruction(arithmetic, instruction):
     own = evidence(layer(1.0, **at(12, arithmetic)), instructions={instruction: 1})

@@ -102,8 +102,6 @@ class Relax(QConfig):
         mode="before",
     )(is_number)
 
-    _floats_alone = model_validator(mode="before")(floats_alone)
-
     @model_validator(mode="before")
     @classmethod
     def _alone(cls, value: Any) -> Any:
@@ -122,6 +120,9 @@ class Relax(QConfig):
         if preset not in tuple(PRESETS):
             return value
         return {**dataclasses.asdict(PRESETS[preset]), **value}
+
+    # the last, which is asked first: of what is given, not of what is filled in
+    _floats_alone = model_validator(mode="before")(floats_alone)
 
     @model_validator(mode="after")
     def _of_floats(self):
