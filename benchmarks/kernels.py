@@ -336,7 +336,9 @@ def _integer(
 
 def precision_of(text: str) -> str:
     if text not in FLOATS and not re.fullmatch("w[1-8]a[1-8]", text):
-        raise argparse.ArgumentTypeError(f"{text!r}: allowed are float32, bfloat16 and w1a1 to w8a8")
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: allowed are float32, bfloat16 and w1a1 to w8a8"
+        )
     return text
 
 

@@ -139,9 +139,7 @@ class PairDot:
     ) -> tvm.ir.Expr:
         """The float32x16 accumulator with the dot products added."""
         if self._native:
-            return T.call_pure_extern(
-                "float32x16", _NAME, accumulator, activations[0], weights[0]
-            )
+            return T.call_pure_extern("float32x16", _NAME, accumulator, activations[0], weights[0])
         for x, w in zip(activations, weights, strict=True):
             accumulator = accumulator + x * w
         return accumulator
