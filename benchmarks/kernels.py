@@ -4,10 +4,10 @@
         [PRECISION ...]
 
 Measures what the CPU can do at most of each arithmetic, with as many threads. Then prints, for each
-network (ResNet-50, MobileNetV2 and ViT-B/16 unless told), each precision (float32, bfloat16, or bits
-of weights and activations like w4a8 and w1a1) and each shape of its layers (or the first SHAPES), how
-many there are, the seconds that the kernel took to build, the median milliseconds of a run on
-random values, the 10^9 multiply-accumulates per second, and their share of the most that the
+network (ResNet-50, MobileNetV2 and ViT-B/16 unless told), each precision (float32, bfloat16, or
+bits of weights and activations like w4a8 and w1a1) and each shape of its layers (or the first
+SHAPES), how many there are, the seconds that the kernel took to build, the median milliseconds of a
+run on random values, the 10^9 multiply-accumulates per second, and their share of the most that the
 layer's instruction does; then the sums over the layers. Where planes pay for a layer of few bits,
 it reads and writes planes; the first and the last layer have 8 bits then. A depthwise layer's name
 has no arrow.

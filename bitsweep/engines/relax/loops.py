@@ -75,7 +75,8 @@ def loops(flags: Collection[str], cpu: str) -> list[Loop]:
             f"declare {floats} {pair_dot}({floats}, {pairs}, {pairs})",
             lambda new, old: [
                 f"{new}.x = bitcast {floats} %x to {pairs}",
-                f"{new} = call {floats} {pair_dot}({floats} {old}, {pairs} {new}.x, {pairs} {new}.x)",
+                f"{new} = call {floats} {pair_dot}"
+                f"({floats} {old}, {pairs} {new}.x, {pairs} {new}.x)",
             ],
             lanes * 2,
         )
