@@ -47,8 +47,8 @@ class Operator:
     """A call of a kernel in a run of a network; `layer` is PyTorch's name, where there is one.
 
     `macs` are the multiplications with accumulation of one image, None where they are unknown;
-    `arithmetic` what they are of: floats, bfloat16 that are multiplied in pairs, bytes, or bits that
-    are counted, of which a product takes `bit_products`. `bytes` are those of all that is read and
+    `arithmetic` what they are of: floats, bfloat16 multiplied in pairs, bytes, or bits that are
+    counted, of which a product takes `bit_products`. `bytes` are those of all that is read and
     written, each tensor once.
     """
 
