@@ -235,11 +235,10 @@ def test_weights_take_half_the_bytes():
     mod, floats = in_bfloat16(canonical), pack(canonical)
     told, before = layer_bytes(mod), layer_bytes(floats)
     assert list(told) == list(before)
-    for name, size in told.items():
-        if name == "depthwise":
-            assert size == before[name]
-        else:
-            assert size < 0.75 * before[name]  # biases, and channels of a lane, are what they were
+    ratios = sorted(size / before[name] for name, size in told.items())
+    assert ratios[-1] == 1  # the depthwise layer's
+    assert 0.5 < ratios[0] < 0.55  # biases are what they were
+    assert ratios[-2] < 0.7
     found = coverage(mod)
     weights, of_depthwise = 20 * 27 + 2 * 80 + 10 * 5 * 9 + 20 * 7, 20 * 25
     bits = (16 * weights + 32 * of_depthwise) / (weights + of_depthwise)
