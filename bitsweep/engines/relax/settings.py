@@ -87,7 +87,7 @@ class Relax(QConfig):
     quantized then, but layers multiply these.
     """
 
-    floats: Literal["bfloat16"] | None = None
+    floats: Literal["bfloat16"] = None
     search: Goal | None = None
     layer_bits: Annotated[dict[str, LayerBits], AfterValidator(_pairs)] = dataclasses.field(
         default_factory=dict, hash=False
