@@ -7,6 +7,7 @@ import torch
 import tvm
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from torch import nn
 from tvm import relax
 
 from bitsweep.relax import NotQuantizable, coverage, graph, in_bfloat16, op
@@ -59,7 +60,7 @@ def convolved(conv: Conv2D, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 @on_both
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     conv=convolutions(),
     dtypes=st.tuples(*[st.sampled_from(["float32", "bfloat16"])] * 2),
@@ -206,14 +207,28 @@ def test_layers_hand_bfloat16_on_where_only_layers_read_it():
     require_equal(bfloat16.in_bfloat16(before), expected)
 
 
-def test_a_network_answers_nearly_as_pytorch_does(target):
-    network, images = torch_networks.mobile()
-    imported = torch_networks.imported(network, images)
-    mod = in_bfloat16(imported)
+@pytest.fixture(scope="module")
+def small():
+    """An untrained network of convolutions of all kinds, images, and its canonical module."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            *(nn.Conv2d(3, 20, 3, stride=2, padding=1), nn.ReLU6()),
+            *(nn.Conv2d(20, 20, 3, padding=1, groups=2), nn.ReLU()),
+            *(nn.Conv2d(20, 20, 3, padding=1, groups=20), nn.Conv2d(20, 33, 1), nn.ReLU()),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(33, 7)),
+        ).eval()
+        images = torch.randn(4, 3, 11, 14).numpy()
+    return network, images, canonicalise(torch_networks.imported(network, images))
+
+
+def test_a_network_answers_nearly_as_pytorch_does(small, target):
+    network, images, canonical = small
+    mod = in_bfloat16(canonical)
     actual = compiled.outputs(mod, images, target)
     expected = torch_networks.answers(network, images)
     error = np.abs(actual - expected).max() / np.abs(expected).max()
-    assert 1e-5 < error < 0.02
+    assert 1e-5 < error < 0.01
 
     def in_float32_between(binding):
         value = binding.value
@@ -225,22 +240,19 @@ def test_a_network_answers_nearly_as_pytorch_does(target):
 
     told = []
     apart = graph.rebuilt(mod, in_float32_between)
-    assert {None, "bfloat16"} == set(told)
+    assert told == ["bfloat16", None, None, None, None]
     np.testing.assert_array_equal(compiled.outputs(apart, images, target), actual)
 
 
-def test_weights_take_half_the_bytes():
-    network, images = torch_networks.mobile()
-    canonical = canonicalise(torch_networks.imported(network, images))
-    mod, floats = in_bfloat16(canonical), pack(canonical)
-    told, before = layer_bytes(mod), layer_bytes(floats)
-    assert list(told) == list(before)
-    ratios = sorted(size / before[name] for name, size in told.items())
-    assert ratios[-1] == 1  # the depthwise layer's
-    assert 0.5 < ratios[0] < 0.55  # biases are what they were
-    assert ratios[-2] < 0.7
+def test_weights_take_half_the_bytes(small):
+    _, _, canonical = small
+    mod = in_bfloat16(canonical)
+    told, before = layer_bytes(mod), layer_bytes(pack(canonical))
+    ratios = [size / before[name] for name, size in told.items()]
+    assert ratios.pop(2) == 1  # of the depthwise layer
+    assert all(0.5 < ratio < 0.6 for ratio in ratios)  # biases are what they were
     found = coverage(mod)
-    weights, of_depthwise = 20 * 27 + 2 * 80 + 10 * 5 * 9 + 20 * 7, 20 * 25
+    weights, of_depthwise = 20 * 27 + 20 * 10 * 9 + 20 * 33 + 33 * 7, 20 * 9
     bits = (16 * weights + 32 * of_depthwise) / (weights + of_depthwise)
     assert found["mean_weight_bits"] == pytest.approx(bits)
     assert found["integer_macs"] == 0
