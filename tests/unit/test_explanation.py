@@ -147,6 +147,8 @@ def test_what_stayed_in_floats_is_told_by_name():
     )
     assert rules.left_in_float(evidence(quantized, first, first, first)).startswith("3 layers, ")
     assert rules.left_in_float(evidence(quantized, layer(0.1, arithmetic="float"))) is None
+    halves = layer(7.0, arithmetic="bfloat16", macs=900)
+    assert ", left in float32, " in rules.left_in_float(evidence(halves, first, last))
     assert rules.left_in_float(evidence(first, last)) is None
     assert rules.left_in_float(evidence(quantized, layer(2.0))) is None
 
