@@ -119,7 +119,8 @@ class PairDot:
         Args:
             vector: int32x16, for each of 16 lanes 2 bfloat16, the first in the lower half.
         """
-        return [T.Bind(vector)] if self._native else _halves(T.Bind(vector), "x16")
+        vector = T.Bind(vector)
+        return [vector] if self._native else _halves(vector)
 
     def activations(self, pair: tvm.ir.Expr) -> list[tvm.ir.Expr]:
         """The other factor.
@@ -127,9 +128,7 @@ class PairDot:
         Args:
             pair: int32, 2 bfloat16.
         """
-        if self._native:
-            return [T.Bind(T.broadcast(pair, 16))]
-        return [T.Bind(T.broadcast(half, 16)) for half in _halves(T.Bind(pair), "")]
+        return self.weights(T.broadcast(pair, 16))
 
     def __call__(
         self,
@@ -145,12 +144,10 @@ class PairDot:
         return accumulator
 
 
-def _halves(words: tvm.ir.Expr, lanes: str) -> list[tvm.ir.Expr]:
-    """float32 of the lower bfloat16 of int32, and of the upper ones."""
-    by, upper = T.int32(16), T.int32(-(1 << 16))
-    if lanes:
-        by, upper = T.broadcast(by, 16), T.broadcast(upper, 16)
-    return [T.Bind(T.reinterpret(f"float32{lanes}", half)) for half in (words << by, words & upper)]
+def _halves(words: tvm.ir.Expr) -> list[tvm.ir.Expr]:
+    """float32x16 of the lower bfloat16 of int32x16, and of the upper ones."""
+    halves = words << _lanes(16), words & _lanes(-(1 << 16))
+    return [T.Bind(T.reinterpret("float32x16", half)) for half in halves]
 
 
 def _lanes(value: int) -> tvm.ir.Expr:
