@@ -4,10 +4,10 @@
         [PRECISION ...]
 
 Measures what the CPU can do at most of each arithmetic, with as many threads. Then prints, for each
-network (ResNet-50, MobileNetV2 and ViT-B/16 unless told), each precision (float32, or bits of
-weights and activations like w4a8 and w1a1) and each shape of its layers (or the first SHAPES), how
-many there are, the seconds that the kernel took to build, the median milliseconds of a run on
-random values, the 10^9 multiply-accumulates per second, and their share of the most that the
+network (ResNet-50, MobileNetV2 and ViT-B/16 unless told), each precision (float32, bfloat16, or
+bits of weights and activations like w4a8 and w1a1) and each shape of its layers (or the first
+SHAPES), how many there are, the seconds that the kernel took to build, the median milliseconds of a
+run on random values, the 10^9 multiply-accumulates per second, and their share of the most that the
 layer's instruction does; then the sums over the layers. Where planes pay for a layer of few bits,
 it reads and writes planes; the first and the last layer have 8 bits then. A depthwise layer's name
 has no arrow.
@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, product
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import tvm
 from tvm.target.codegen import llvm_get_system_cpu, llvm_get_system_triple
@@ -33,17 +34,23 @@ from bitsweep.engines.relax import peaks
 from bitsweep.relax.kernels import (
     attention_float,
     attention_integer,
+    conv2d_bfloat16,
     conv2d_float,
     conv2d_integer,
     conv2d_planes,
 )
 from bitsweep.relax.kernels.geometry import Attention, Conv2D
-from bitsweep.relax.kernels.packing import packed_float_shape, packed_integer_shape
+from bitsweep.relax.kernels.packing import (
+    packed_bfloat16_shape,
+    packed_float_shape,
+    packed_integer_shape,
+)
 from bitsweep.relax.kernels.planes import packed_planes_shape, planes_shape
 from bitsweep.relax.kernels.requantization import Requantization, in_words
 from bitsweep.relax.kernels.thresholds import Thresholds
 
-PRECISIONS = ("float32", "w8a8", "w4a8", "w2a8", "w1a8", "w2a2", "w1a4", "w1a2", "w1a1")
+FLOATS = ("float32", "bfloat16")
+PRECISIONS = (*FLOATS, "w8a8", "w4a8", "w2a8", "w1a8", "w2a2", "w1a4", "w1a2", "w1a1")
 REPEATS = 15
 
 
@@ -91,12 +98,18 @@ def least_ms(
 ) -> float:
     """The milliseconds of a layer at the most of its arithmetic; not a number without that."""
     name, pairs = "float", 1
-    if precision != "float32":
+    if precision in FLOATS:
+        name = "bfloat16" if _in_bfloat16(layer, precision) else "float"
+    else:
         name = "integer"
         bits = bits_of(layer, precision)
         if isinstance(layer, Conv2D) and conv2d_planes.pays(layer, *bits, target):
             name, pairs = "bits", bits[0] * bits[1]
     return layer.macs * pairs / most.get(name, float("nan")) / 1e6
+
+
+def _in_bfloat16(layer: Conv2D | Attention, precision: str) -> bool:
+    return precision == "bfloat16" and isinstance(layer, Conv2D) and not layer.depthwise
 
 
 def host() -> tvm.target.Target:
@@ -214,14 +227,8 @@ def bind(
     random = np.random.default_rng(0)
     if isinstance(layer, Attention):
         function, arrays = _attention(layer, precision, target, random)
-    elif precision == "float32":
-        function = conv2d_float.kernel(
-            layer, residual=residual, clip=(0.0, float("inf")), target=target
-        )
-        weights = packed_float_shape(layer.weight_shape, layer.groups)
-        shapes = [layer.input_shape, weights, (layer.out_channels,)]
-        shapes += [layer.output_shape] * (residual + 1)
-        arrays = [random.standard_normal(shape, np.float32) for shape in shapes]
+    elif precision in FLOATS:
+        function, arrays = _floats(layer, precision, residual, target, random)
     else:
         function, arrays = _integer(layer, *bits_of(layer, precision), residual, target, random)
     module = tvm.tirx.build(function.with_attr("global_symbol", "main"), target)
@@ -230,11 +237,34 @@ def bind(
     return lambda: kernel(*tensors)
 
 
+def _floats(
+    conv: Conv2D,
+    precision: str,
+    residual: bool,
+    target: tvm.target.Target,
+    random: np.random.Generator,
+) -> tuple[tvm.tirx.PrimFunc, list[np.ndarray]]:
+    """A kernel of floats and what it is called with: in bfloat16 the weights."""
+    common = {"residual": residual, "clip": (0.0, float("inf")), "target": target}
+    if _in_bfloat16(conv, precision):
+        dtypes = {"input_dtype": "float32", "output_dtype": "float32"}
+        function = conv2d_bfloat16.kernel(conv, **dtypes, **common)
+        shape = packed_bfloat16_shape(conv2d_bfloat16.joined(conv).weight_shape, conv.groups)
+        weight = random.standard_normal(shape, np.float32).astype(ml_dtypes.bfloat16)
+    else:
+        function = conv2d_float.kernel(conv, **common)
+        shape = packed_float_shape(conv.weight_shape, conv.groups)
+        weight = random.standard_normal(shape, np.float32)
+    shapes = [conv.input_shape, (conv.out_channels,), *[conv.output_shape] * (residual + 1)]
+    x, *others = (random.standard_normal(shape, np.float32) for shape in shapes)
+    return function, [x, weight, *others]
+
+
 def _attention(
     shape: Attention, precision: str, target: tvm.target.Target, random: np.random.Generator
 ) -> tuple[tvm.tirx.PrimFunc, list[np.ndarray]]:
     """A kernel of self-attention and what it is called with."""
-    if precision == "float32":
+    if precision in FLOATS:
         data = random.standard_normal(shape.input_shape, np.float32)
         constants = [np.array([0.125], np.float32)]
         function = attention_float.kernel(shape, target)
@@ -305,8 +335,10 @@ def _integer(
 
 
 def precision_of(text: str) -> str:
-    if text != "float32" and not re.fullmatch("w[1-8]a[1-8]", text):
-        raise argparse.ArgumentTypeError(f"{text!r}: allowed are float32 and w1a1 to w8a8")
+    if text not in FLOATS and not re.fullmatch("w[1-8]a[1-8]", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: allowed are float32, bfloat16 and w1a1 to w8a8"
+        )
     return text
 
 

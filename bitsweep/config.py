@@ -215,8 +215,9 @@ class Sensitivity(Section):
     images: Count = 32
 
 
-# Of a relax section, what a search chooses; presets are but bits.
+# Of a relax section, what a search chooses; presets are but bits, and floats others.
 _CHOSEN = {
+    "floats",
     "preset",
     "plan",
     "search",
@@ -372,7 +373,11 @@ class Config(Section):
             _known(
                 "sensitivity.precisions",
                 name,
-                [name for name, p in self.precisions.items() if p.relax and not p.relax.search],
+                [
+                    name
+                    for name, p in self.precisions.items()
+                    if p.relax and not p.relax.search and not p.relax.floats
+                ],
             )
         for index, expectation in enumerate(self.expect):
             for kind, names in allowed.items():

@@ -9,14 +9,20 @@ import pandas as pd
 from bitsweep.explanation.evidence import Evidence, layers_of, share
 from bitsweep.profile.operators import plain
 
-_PEAKS = {"float": "float FMA", "integer": "VNNI", "bits": "popcount"}
+_PEAKS = {
+    "float": "float FMA",
+    "bfloat16": "AVX512-BF16",
+    "integer": "VNNI",
+    "bits": "popcount",
+}
 # What the peak is measured by, and what else the same sums of products are made of.
 _INSTRUCTIONS = {
     "float": ("vfmadd213ps", ("vmulps",)),
+    "bfloat16": ("vdpbf16ps", ("vfmadd231ps", "vmulps")),
     "integer": ("vpdpbusd", ("vpmaddubsw", "vpmaddwd", "vpmulld", "vpmullw")),
     "bits": ("vpopcntd", ()),
 }
-_NOUNS = {"float": "floats", "integer": "integers", "bits": "bits"}
+_NOUNS = {"float": "floats", "bfloat16": "bfloat16", "integer": "integers", "bits": "bits"}
 _DOES = {
     "conversion": "converts types",
     "layout": "brings data into other layouts",
@@ -104,7 +110,7 @@ def _most_of(of_kind: pd.DataFrame) -> str:
 
 
 def left_in_float(evidence: Evidence) -> str | None:
-    """What the layers take that quantization left in floats."""
+    """What the layers take that quantization left in floats, or bfloat16 in float32."""
     layers = evidence.layers.dropna(subset=["arithmetic", "macs"])
     floats = layers[layers["arithmetic"] == "float"]
     if evidence.is_float or share(floats) < _WORTH_TELLING:
@@ -113,8 +119,9 @@ def left_in_float(evidence: Evidence) -> str | None:
     which = " and ".join(names) if len(names) < 3 else f"{len(names)} layers"
     macs = floats["macs"].sum() / layers["macs"].sum()
     take = "takes" if len(names) == 1 else "take"
+    left_in = "float32" if layers["arithmetic"].eq("bfloat16").any() else "floats"
     return (
-        f"{which}, left in floats, {take} {_percent(share(floats))} of its time for "
+        f"{which}, left in {left_in}, {take} {_percent(share(floats))} of its time for "
         f"{_percent(macs)} of the multiplications"
     )
 

@@ -12,7 +12,12 @@ from bitsweep.plots import style
 from bitsweep.plots.profile import profiled
 from bitsweep.profile.operators import LAYERS
 
-_ROOFS = {"float": "floats (FMA)", "integer": "bytes (VNNI)", "bits": "bits (popcount)"}
+_ROOFS = {
+    "float": "floats (FMA)",
+    "bfloat16": "bfloat16 (AVX512-BF16)",
+    "integer": "bytes (VNNI)",
+    "bits": "bits (popcount)",
+}
 _AREAS = (8, 120)  # of markers, points²
 _AREA_OF_ALL = 500  # of a layer that takes all the time
 _MARKERS = "os^vDPX"

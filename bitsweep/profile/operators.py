@@ -16,7 +16,7 @@ Kind = Literal["convolution", "dense", "conversion", "layout", "pool", "elementw
 KINDS: tuple[Kind, ...] = Kind.__args__
 LAYERS: tuple[Kind, ...] = ("convolution", "dense")
 
-Arithmetic = Literal["float", "integer", "bits"]
+Arithmetic = Literal["float", "bfloat16", "integer", "bits"]
 
 # What a kernel's name tells, the first that it does; what is fused carries the names of its parts.
 _NAMED: tuple[tuple[Kind, re.Pattern], ...] = (
@@ -47,8 +47,9 @@ class Operator:
     """A call of a kernel in a run of a network; `layer` is PyTorch's name, where there is one.
 
     `macs` are the multiplications with accumulation of one image, None where they are unknown;
-    `arithmetic` what they are of: floats, bytes, or bits that are counted, of which a product takes
-    `bit_products`. `bytes` are those of all that is read and written, each tensor once.
+    `arithmetic` what they are of: floats, bfloat16 multiplied in pairs, bytes, or bits that are
+    counted, of which a product takes `bit_products`. `bytes` are those of all that is read and
+    written, each tensor once.
     """
 
     name: str

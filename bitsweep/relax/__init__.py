@@ -17,6 +17,7 @@ _HOMES = {
     "canonicalise": "bitsweep.relax.transform.canonicalise",
     "observe": "bitsweep.relax.statistics",
     "quantize": "bitsweep.relax.quantizer",
+    "in_bfloat16": "bitsweep.relax.quantizer",
     "build": "bitsweep.relax.compiler",
     "coverage": "bitsweep.relax.accounting",
     "sensitivity": "bitsweep.relax.layerwise",

@@ -11,7 +11,7 @@ from bitsweep.relax.transform.annotate import MOVES
 
 _LAYERS = ("bitsweep.conv2d", "bitsweep.qconv2d")
 _ATTENTIONS = ("bitsweep.attention", "bitsweep.qattention")
-_FLOAT_BITS = 32
+_FLOAT_BITS = {"float32": 32, "bfloat16": 16}
 
 # Neither arithmetic nor, where the two ends of integers are, avoidable.
 _NOT_COUNTED = {*MOVES, "relax.quantize", "relax.dequantize", "relax.concat", "relax.take"}
@@ -22,7 +22,7 @@ def coverage(mod: tvm.IRModule) -> dict:
 
     Multiply-accumulates are those of convolutions, attention and matrix products, padding included;
     `float_operators` says how many of each operator stay float. Bits are per weight of all layers,
-    32 of a float layer; None where the module has no layer that `canonicalise` has made.
+    32 of a float32 layer; None where the module has no layer that `canonicalise` has made.
     """
     macs = integer_macs = weights = weight_bits = 0
     float_operators: Counter[str] = Counter()
@@ -34,7 +34,7 @@ def coverage(mod: tvm.IRModule) -> dict:
         macs += count
         if call.op.name in _LAYERS:
             weights += layer_weights(call)
-            weight_bits += layer_weights(call) * op.attributes(call).get("weight_bits", _FLOAT_BITS)
+            weight_bits += layer_weights(call) * _weight_bits(call)
         if call.op.name.startswith("bitsweep.q"):
             integer_macs += count
         elif call.op.name not in _NOT_COUNTED and _is_float(binding.var):
@@ -74,6 +74,12 @@ def layer_weights(call) -> int:
     return int(np.prod(window)) * inputs // attrs["groups"] * outputs
 
 
+def _weight_bits(call) -> int:
+    """Bits of a weight of a convolution of `op`, also of one that is but annotated."""
+    attrs = op.attributes(call)
+    return attrs["weight_bits"] if "weight_bits" in attrs else _FLOAT_BITS[_dtype(call.args[1])]
+
+
 def layer_bytes(mod: tvm.IRModule) -> dict[str, int]:
     """The bytes of the constants of each layer of a packed module, by name.
 
@@ -97,4 +103,8 @@ def layer_bytes(mod: tvm.IRModule) -> dict[str, int]:
 
 
 def _is_float(var) -> bool:
-    return hasattr(var.ty, "dtype") and str(var.ty.dtype).startswith("float")
+    return hasattr(var.ty, "dtype") and "float" in _dtype(var)
+
+
+def _dtype(expr) -> str:
+    return str(expr.ty.dtype)

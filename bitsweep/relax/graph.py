@@ -1,7 +1,7 @@
 """A Relax function as a straight line of bindings: what every pass reads and rebuilds."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
 import tvm
@@ -99,6 +99,22 @@ def with_bindings(
         [*function.params, *parameters], body, function.ret_ty, True, function.attrs
     )
     return relax.transform.Normalize()(tvm.IRModule({"main": rebuilt}, attrs=mod.attrs))
+
+
+def rebuilt(mod: tvm.IRModule, change: Callable[[relax.VarBinding], relax.Expr]) -> tvm.IRModule:
+    """The module with the value that `change` has for each binding of its `main`, in the variables
+    that are there; types are made anew."""
+    function = main_of(mod)
+    builder = relax.BlockBuilder()
+    (image,) = function.params
+    variables = {image: image}
+    with builder.function("main", [image]):
+        with builder.dataflow():
+            for binding in bindings(function):
+                variables[binding.var] = builder.emit(replace(change(binding), variables))
+            result = builder.emit_output(replace(function.body.body, variables))
+        builder.emit_func_output(result)
+    return tvm.ir.IRModule({"main": builder.finalize()["main"]}, attrs=mod.attrs)
 
 
 def images_of(mod: tvm.IRModule, data: np.ndarray) -> list[np.ndarray]:

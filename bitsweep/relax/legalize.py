@@ -10,6 +10,7 @@ from bitsweep.relax.kernels import (
     attention_float,
     attention_integer,
     concat,
+    conv2d_bfloat16,
     conv2d_float,
     conv2d_integer,
     conv2d_planes,
@@ -30,13 +31,18 @@ def _call_kernel(builder, name: str, call: relax.Expr, kernel) -> relax.Expr:
 @register_legalize("bitsweep.conv2d")
 def _conv2d(builder: relax.BlockBuilder, call: relax.Expr) -> relax.Expr:
     call = builder.normalize(packed(call))
-    kernel = conv2d_float.kernel(
-        op.geometry(call),
-        residual=len(call.args) > 3,
-        clip=(call.attrs["clip_min"], call.attrs["clip_max"]),
-        target=_target(),
-    )
-    return _call_kernel(builder, "conv2d", call, kernel)
+    common = {
+        "residual": len(call.args) > 3,
+        "clip": (call.attrs["clip_min"], call.attrs["clip_max"]),
+        "target": _target(),
+    }
+    read, weight = (str(argument.ty.dtype) for argument in call.args[:2])
+    if weight == "bfloat16":
+        kernel = conv2d_bfloat16.kernel(
+            op.geometry(call), input_dtype=read, output_dtype=str(call.ty.dtype), **common
+        )
+        return _call_kernel(builder, "bfloat16_conv2d", call, kernel)
+    return _call_kernel(builder, "conv2d", call, conv2d_float.kernel(op.geometry(call), **common))
 
 
 @register_legalize("bitsweep.qconv2d")

@@ -114,8 +114,8 @@ def _conv_type(call, dtype: str):
 
 
 def _infer_conv2d(call, _):
-    """clip(convolution + bias [+ residual]), float32."""
-    return _conv_type(call, "float32")
+    """clip(convolution + bias [+ residual]), float32 unless `out_dtype` says otherwise."""
+    return _conv_type(call, attributes(call).get("out_dtype", "float32"))
 
 
 def _infer_qconv2d(call, _):
@@ -188,7 +188,8 @@ def call(name: str, arguments: Sequence[relax.Expr], attrs: Mapping) -> relax.Ex
       (O, KH, KW, C / groups), bias (O,), residual of the shape of the output. Attributes `name`
       (the layer's), `kernel_size`, `channels` (O), `strides`, `padding` (top, left, bottom, right),
       `dilation`, `groups`, `clip_min`, `clip_max`, `packed`: whether the weight has the layout of
-      `kernels.packing`.
+      `kernels.packing`. Where the weight is bfloat16, data is rounded to it, if it is not bfloat16,
+      and so is what is computed, if `out_dtype` says so; sums are float32.
     - `qconv2d(data, weight, bias, multiplier, shift, half[, residual, residual_multiplier])`: data
       uint8, weight int8 or packed, half int64 (O,), the others int32 (O,), residual uint8. Data is
       padded with `input_zero_point`, and bias holds what that zero point adds, so that the

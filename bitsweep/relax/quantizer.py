@@ -10,6 +10,7 @@ from bitsweep.relax.config import QConfig
 from bitsweep.relax.evaluator import Evaluator
 from bitsweep.relax.machine import host
 from bitsweep.relax.statistics import Statistics, observe
+from bitsweep.relax.transform import bfloat16
 from bitsweep.relax.transform.annotate import annotate
 from bitsweep.relax.transform.calibrate import calibrate
 from bitsweep.relax.transform.canonicalise import canonicalise
@@ -38,6 +39,14 @@ def quantize(
     it does not have; and where 32 bits do not hold an accumulator.
     """
     return pack(realise(simulate(mod, config, calibration_data, target, statistics)))
+
+
+def in_bfloat16(mod: tvm.IRModule) -> tvm.IRModule:
+    """Return the module with the products of its layers in bfloat16, as the pass of this name does.
+
+    `mod` is as of `quantize`.
+    """
+    return pack(bfloat16.in_bfloat16(canonicalise(mod)))
 
 
 def simulate(

@@ -21,10 +21,11 @@ SMALLEST = {
     ),
     "kernels": (
         # resnet50's fifth is the first with a residual, vit_b_16's third is attention
-        ["--network=resnet50", "--network=vit_b_16", "--shapes=5", "float32", "w1a1"],
+        ["--network=resnet50", "--network=vit_b_16", "--shapes=5", "float32", "bfloat16", "w1a1"],
         [
             r"a second: <> float, .+\n",
             r"resnet50 float32 .*\n(.+ <> +<> +<> +<> +<>\n){5}all +7 +<> +<> +<>\n",
+            r"resnet50 bfloat16 .*\n(.+\n){5}all +7 ",
             r"resnet50 w1a1 .*\n(.+\n){5}all +7 ",
             r"vit_b_16 w1a1 .*\n(.+\n){2}attention, 12 × 197 × 64 +12 .*\n(.+\n){2}all +49 ",
         ],

@@ -115,6 +115,7 @@ def test_an_engine_has_the_precisions_that_it_has_a_section_for():
         ("relay", "int4", (4, 4)),
         ("relax", "int4", (4, 4)),
         ("relax", "w1a8", (1, 8)),
+        ("relax", "bfloat16", (16, 16)),
         ("relay", "apart", (4, 8)),
         ("openvino", "bfloat16", (16, 16)),
         ("onnxruntime", "float16", (16, 16)),
@@ -450,6 +451,25 @@ MISTAKES = {
             "precisions.int8.openvino",
             "floats are not quantized, so that weight_bits cannot be given",
         ],
+    ),
+    "floats and a preset": (
+        lambda raw: raw["precisions"]["int8"]["relax"].update(floats="bfloat16"),
+        [
+            "precisions.int8.relax",
+            "floats are not quantized, so that preset cannot be given",
+        ],
+    ),
+    "floats that Relax does not multiply": (
+        lambda raw: raw["precisions"].update(x={"relax": {"floats": "float16"}}),
+        ["precisions.x.relax.floats = 'float16'", "'bfloat16'"],
+    ),
+    "floats that a search is to have": (
+        lambda raw: raw["search"].update(settings={"floats": "bfloat16"}),
+        ["search.settings", "floats is what a search chooses; allowed: skip_layers"],
+    ),
+    "layers of floats quantized one at a time": (
+        lambda raw: raw["sensitivity"].update(precisions=["bfloat16"]),
+        ["sensitivity.precisions = 'bfloat16' is unknown"],
     ),
     "floats that ONNX Runtime does not convert to": (
         lambda raw: raw["precisions"]["int8"]["onnxruntime"].update(floats="bfloat16"),

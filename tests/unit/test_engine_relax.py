@@ -17,10 +17,11 @@ import pytest
 import torch
 from torch import nn
 
-from bitsweep import latency, metrics
+from bitsweep import latency, machine, metrics
 from bitsweep.child import Limits
 from bitsweep.engines import lockstep, task
 from bitsweep.engines.relax.executor import Executor
+from bitsweep.engines.relax.settings import Relax
 from bitsweep.errors import UserError
 from bitsweep.relax import plan
 from tests.unit import tasks
@@ -78,6 +79,28 @@ def test_a_module_answers_as_pytorch_does(folder, precision, near, integer):
         "body": ("convolution", 8 * 8 * 64 * 9, arithmetic),
         "head": ("dense", 8 * 5, arithmetic),
     }
+
+
+def test_a_module_of_bfloat16_answers_nearly_as_pytorch_does(folder):
+    precision = Relax(floats="bfloat16").settings()
+    assert RELAX.quantize(folder, precision).failure is None, (folder / "log").read_text()
+    coverage = json.loads((folder / "coverage.json").read_text())
+    assert (coverage["macs"], coverage["integer_macs"]) == (MACS, 0)
+    assert (coverage["mean_weight_bits"], coverage["float_operators"]["conv2d"]) == (16, 3)
+    text = (folder / "quantized.txt").read_text()
+    assert re.search(r"p\d: R\.Tensor\(\(\d[^)]*\), dtype=\"bfloat16\"\)", text)
+    assert RELAX.compile_(folder).failure is None, (folder / "log").read_text()
+    has = "avx512_bf16" in machine.read_cpuinfo().flags
+    assert ("bfloat" in (folder / "module.ll").read_text()) == has
+    assert RELAX.link(folder).failure is None
+    assert 1e-6 < RELAX.difference(folder) <= 0.02
+    layers = [one for one in RELAX.profile(folder)["operators"] if one["macs"]]
+    told = [(one["layer"], one["kind"], one["arithmetic"]) for one in layers]
+    assert told == [
+        ("stem.0", "convolution", "bfloat16"),
+        ("body", "convolution", "bfloat16"),
+        ("head", "dense", "bfloat16"),
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,8 @@ def test_a_module_without_the_peaks_instruction_is_told(instructions, told):
 
 
 @pytest.mark.parametrize(
-    ("arithmetic", "instruction"), [("float", "vfmadd231ps"), ("bits", "vpopcntd")]
+    ("arithmetic", "instruction"),
+    [("float", "vfmadd231ps"), ("bfloat16", "vdpbf16ps"), ("bits", "vpopcntd")],
 )
 def test_each_peak_has_its_instruction(arithmetic, instruction):
     own = evidence(layer(1.0, **at(12, arithmetic)), instructions={instruction: 1})
@@ -146,6 +147,8 @@ def test_what_stayed_in_floats_is_told_by_name():
     )
     assert rules.left_in_float(evidence(quantized, first, first, first)).startswith("3 layers, ")
     assert rules.left_in_float(evidence(quantized, layer(0.1, arithmetic="float"))) is None
+    halves = layer(7.0, arithmetic="bfloat16", macs=900)
+    assert ", left in float32, " in rules.left_in_float(evidence(halves, first, last))
     assert rules.left_in_float(evidence(first, last)) is None
     assert rules.left_in_float(evidence(quantized, layer(2.0))) is None
 

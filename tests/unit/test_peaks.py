@@ -12,14 +12,19 @@ from bitsweep.engines.relax.loops import loops
 from bitsweep.engines.relax.peaks import _header
 from bitsweep.profile import measuring, peaks
 
-_AVX512 = {"avx", "fma", "avx512f", "avx512_vnni", "avx512_vpopcntdq"}
-_PAT = {"float": r"\bvfmadd\w+ps", "integer": r"\bvpdpbusd", "bits": r"\bvpopcntd"}
+_AVX512 = {"avx", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "avx512_vpopcntdq"}
+_PAT = {
+    "float": r"\bvfmadd\w+ps",
+    "bfloat16": r"\bvdpbf16ps",
+    "integer": r"\bvpdpbusd",
+    "bits": r"\bvpopcntd",
+}
 
 
 @pytest.mark.parametrize(
     ("flags", "cpu", "names", "register", "accumulators"),
     [
-        (_AVX512, "znver4", ["float", "integer", "bits", "memory"], "zmm", 24),
+        (_AVX512, "znver4", ["float", "bfloat16", "integer", "bits", "memory"], "zmm", 24),
         ({"avx", "fma", "avx_vnni"}, "alderlake", ["float", "integer", "memory"], "ymm", 12),
         ({"avx", "fma"}, "haswell", ["float", "memory"], "ymm", 12),
         (set(), "x86-64", ["memory"], "xmm", 12),
@@ -45,7 +50,7 @@ def test_a_round_is_one_instruction_an_accumulator_in_registers(
             read = [line for line in body if "(" in line and register in line]
             assert len(read) == accumulators
         bits = {"zmm": 512, "ymm": 256, "xmm": 128}[register]
-        products = {"float": 32, "integer": 8, "bits": 1, "memory": 8}[loop.name]
+        products = {"float": 32, "bfloat16": 16, "integer": 8, "bits": 1, "memory": 8}[loop.name]
         assert loop.work == accumulators * bits // products
 
 

@@ -9,7 +9,7 @@ from bitsweep.engines.openvino.layers import layers
 from bitsweep.engines.openvino.operator_clock import OperatorClock
 from bitsweep.engines.openvino.runtime_graph import Executed
 from bitsweep.profile import clock
-from bitsweep.profile.operators import LAYERS, Operator, kind_of
+from bitsweep.profile.operators import LAYERS, Arithmetic, Operator, kind_of
 
 _MISSING = (
     "what the counters cut off, up to two microseconds of each operator, and the request's own work"
@@ -26,6 +26,12 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     clock.profile(timed, found, settings, outputs["operators"], _MISSING)
 
 
+def _arithmetic(dtype: str) -> Arithmetic:
+    if dtype == "bfloat16":
+        return "bfloat16"
+    return "float" if "float" in dtype else "integer"
+
+
 def operators(executed: Sequence[Executed], known: Mapping[str, Mapping]) -> list[Operator]:
     """Return what is known of each operator, whose layers are among the `known`."""
     found = []
@@ -34,6 +40,6 @@ def operators(executed: Sequence[Executed], known: Mapping[str, Mapping]) -> lis
         layer = next((known[name] for name in one.made_of if name in known), None)
         about = {}
         if layer and kind in LAYERS:
-            about = {**layer, "arithmetic": "float" if "float" in one.dtype else "integer"}
+            about = {**layer, "arithmetic": _arithmetic(one.dtype)}
         found.append(Operator(one.type, kind, one.size_bytes, **about))
     return found

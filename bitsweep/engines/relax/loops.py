@@ -39,8 +39,9 @@ class Loop:
 def loops(flags: Collection[str], cpu: str) -> list[Loop]:
     """Return the loops that a CPU with these flags has the instructions for, `cpu` LLVM's name.
 
-    They are `float` (fused multiply-add), `integer` (`vpdpbusd`: sums of four products of bytes),
-    `bits` (`vpopcntd` of bits compared: a product of a bit each), and `memory`.
+    They are `float` (fused multiply-add), `bfloat16` (`vdpbf16ps`: sums of two products), `integer`
+    (`vpdpbusd`: sums of four products of bytes), `bits` (`vpopcntd` of bits compared: a product of
+    a bit each), and `memory`.
     """
     vectors = Vectors.of(flags)
     bits, accumulators = vectors.bits, vectors.accumulators
@@ -64,6 +65,22 @@ def loops(flags: Collection[str], cpu: str) -> list[Loop]:
             ],
             lanes,
         )
+    if "avx512_bf16" in flags:
+        features = ["+avx512bf16"]
+        pairs = f"<{2 * lanes} x bfloat>"
+        pair_dot = f"@llvm.x86.avx512bf16.dpbf16ps.{bits}"
+        add(
+            "bfloat16",
+            floats,
+            f"declare {floats} {pair_dot}({floats}, {pairs}, {pairs})",
+            lambda new, old: [
+                f"{new}.x = bitcast {floats} %x to {pairs}",
+                f"{new} = call {floats} {pair_dot}"
+                f"({floats} {old}, {pairs} {new}.x, {pairs} {new}.x)",
+            ],
+            lanes * 2,
+        )
+        features = []
     if "avx512_vnni" in flags or "avx_vnni" in flags:
         features = [] if "avx512_vnni" in flags else ["+avxvnni"]
         dot = f"@llvm.x86.avx512.vpdpbusd.{bits}"

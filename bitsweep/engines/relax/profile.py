@@ -70,6 +70,8 @@ def _about(call: Call, layer: tvm.ir.Call) -> dict:
     about = {"macs": macs, "layer": attrs.get("name")}
     if all(extent == 1 for extent in op.shape_of(layer)[1:-1]):
         about["kind"] = "dense"
+    if "bfloat16" in call.dtypes[:2]:  # the weight's, at the least
+        return about | {"arithmetic": "bfloat16"}
     if "float" in call.dtypes[0]:
         return about | {"arithmetic": "float"}
     if call.dtypes[0] != _OF_PLANES:

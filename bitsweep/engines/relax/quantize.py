@@ -1,4 +1,5 @@
-"""Quantize: this project's quantizer for Relax, with the settings that the precision has."""
+"""Quantize: this project's quantizer for Relax, with the settings that the precision has, or fewer
+bits of floats."""
 
 import json
 import shutil
@@ -15,7 +16,8 @@ from bitsweep.relax import plan, statistics
 def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """Quantize the module at `ir` and `params` on the images of `calibration`.
 
-    `statistics` are those of its tensors on them. A `plan` has bits of layers, over all others.
+    `statistics` are those of its tensors on them. A `plan` has bits of layers, over all others. A
+    precision of `floats` needs none of these.
 
     `settings["precision"]` is None for the float baseline, whose module passes unchanged.
     `coverage`, JSON, tells how much of the result runs in integers.
@@ -25,6 +27,10 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     if precision is None:
         for name in ("ir", "params", "text"):
             shutil.copyfile(inputs[name], outputs[name])
+    elif "floats" in precision:
+        with asking("bitsweep.relax.in_bfloat16"):
+            module = quantizer.in_bfloat16(module)
+        ir.save(module, outputs)
     else:
         if "plan" in inputs:
             precision = precision | {"layer_bits": plan.read(inputs["plan"])}

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic.dataclasses
 from pydantic import (
@@ -17,7 +17,15 @@ from pydantic import (
 
 from bitsweep.relax import plan
 from bitsweep.relax.config import PRESETS, QConfig
-from bitsweep.settings import NUMBER, Bits, Count, Section, is_number
+from bitsweep.settings import (
+    FLOAT_BITS,
+    NUMBER,
+    Bits,
+    Count,
+    Section,
+    floats_alone,
+    is_number,
+)
 
 
 class LayerBits(Section):
@@ -75,9 +83,11 @@ class Relax(QConfig):
     """A precision in Relax: the settings of `bitsweep.relax`, over those of a `preset`.
 
     `plan`, the path of a file, has `layer_bits` under those given here. A `search` stands alone:
-    its other settings are those of the config's section `search`.
+    its other settings are those of the config's section `search`. So do `floats`: nothing is
+    quantized then, but layers multiply these.
     """
 
+    floats: Literal["bfloat16"] = None
     search: Goal | None = None
     layer_bits: Annotated[dict[str, LayerBits], AfterValidator(_pairs)] = dataclasses.field(
         default_factory=dict, hash=False
@@ -91,8 +101,6 @@ class Relax(QConfig):
         *(f.name for f in dataclasses.fields(QConfig) if f.type in (int, int | None, float)),
         mode="before",
     )(is_number)
-
-    is_calibrated: ClassVar[bool] = True
 
     @model_validator(mode="before")
     @classmethod
@@ -113,13 +121,29 @@ class Relax(QConfig):
             return value
         return {**dataclasses.asdict(PRESETS[preset]), **value}
 
+    # the last, which is asked first: of what is given, not of what is filled in
+    _floats_alone = model_validator(mode="before")(floats_alone)
+
+    @model_validator(mode="after")
+    def _of_floats(self):
+        if self.floats:
+            self.__dict__.update(weight_bits=FLOAT_BITS, activation_bits=FLOAT_BITS)
+        return self
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether it takes the stage `calibrate`'s statistics."""
+        return not self.floats
+
     @property
     def planned_bits(self) -> dict[str, tuple[int, int]]:
         """The bits of layers, of the plan and over it."""
         return {**self.plan, **self.layer_bits}
 
     def settings(self) -> dict[str, Any]:
-        """What the engine quantizes by, safe in JSON: `QConfig`'s fields."""
+        """What the engine quantizes by, safe in JSON: `QConfig`'s fields, or `floats`."""
+        if self.floats:
+            return {"floats": self.floats}
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(QConfig)}
         fields["layer_bits"] = self.planned_bits
         return json.loads(json.dumps(fields))

@@ -15,13 +15,13 @@ from .staging import flat
 class FloatOutput:
     """Emits the end of a float kernel, in the order of its methods.
 
-    An infinite bound is none.
+    An infinite bound is none. What is written as bfloat16 is rounded to nearest, ties to even.
     """
 
-    dtype = "float32"
     is_dense = False
 
-    def __init__(self, residual: bool, clip: tuple[float, float]) -> None:
+    def __init__(self, residual: bool, clip: tuple[float, float], dtype: str = "float32") -> None:
+        self.dtype = dtype
         self._has_residual = residual
         self._clip = clip
 
@@ -53,6 +53,8 @@ class FloatOutput:
                 value = T.min(value, T.broadcast(T.float32(greatest), LANES))
             if not math.isinf(least):
                 value = T.max(value, T.broadcast(T.float32(least), LANES))
+            if self.dtype != "float32":
+                value = T.Cast(f"{self.dtype}x{LANES}", value)
             lanes.store(out, at, value)
 
         return finish

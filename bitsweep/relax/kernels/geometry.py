@@ -91,18 +91,19 @@ class Conv2D:
     def output_shape(self) -> tuple[int, int, int, int]:
         return (self.batch, self.out_height, self.out_width, self.out_channels)
 
-    def joined(self, weight_bits: int) -> "Conv2D":
-        """The same products, a row of taps as the channels of one, where that takes fewer quads.
+    def joined(self, weight_bits: int, step: int = QUAD) -> "Conv2D":
+        """The same products, a row of taps as the channels of one, where that takes fewer steps.
 
-        The windows lie as they do here: the kernel and the channels alone are another's. What a row
-        lacks to whole quads is multiplied by zero, which weights of 1 to 4 bits do not have.
+        A step is of so many input channels. The windows lie as they do here: the kernel and the
+        channels alone are another's. What a row lacks to whole steps is multiplied by zero, which
+        weights of 1 to 4 bits do not have.
         """
         elements = self.kernel[1] * self.in_channels
-        quads = -(-elements // QUAD)
+        steps = -(-elements // step)
         if (
             (self.groups > 1 or self.depthwise or self.dilation[1] > 1)
-            or quads == self.kernel[1] * -(-self.in_channels // QUAD)
-            or (elements % QUAD and midrise_offset(weight_bits) is not None)
+            or steps == self.kernel[1] * -(-self.in_channels // step)
+            or (elements % step and midrise_offset(weight_bits) is not None)
         ):
             return self
         return replace(self, kernel=(self.kernel[0], 1), in_channels=elements)

@@ -1,13 +1,14 @@
 """Weights in the order in which the kernels read them.
 
 Sixteen output channels (the lanes of a 512-bit vector) lie side by side; of integers, four input
-channels of each, which is what one 4-byte dot product takes.
+channels of each, which is what one 4-byte dot product takes, of bfloat16 two.
 """
 
 import numpy as np
 
 LANES = 16
 QUAD = 4  # bytes of a dot product
+PAIR = 2  # bfloat16 of one
 
 
 def container_bits(bits: int) -> int:
@@ -46,6 +47,12 @@ def packed_integer_shape(
     return (groups, _blocks(outputs // groups), -(-steps // per), LANES, QUAD)
 
 
+def packed_bfloat16_shape(shape: tuple[int, int, int, int], groups: int) -> tuple[int, ...]:
+    """The shape of `pack_bfloat16` of a weight of shape (O,KH,KW,C/groups)."""
+    outputs, height, width, inputs = shape
+    return (groups, _blocks(outputs // groups), height * width * -(-inputs // PAIR), LANES, PAIR)
+
+
 def pack_float(weight: np.ndarray, groups: int) -> np.ndarray:
     """Pack float32 weights.
 
@@ -65,6 +72,26 @@ def pack_float(weight: np.ndarray, groups: int) -> np.ndarray:
         rows = weight.reshape(groups, outputs // groups, reduction)
     packed = lanes_last(rows.astype(np.float32, copy=False))
     return packed.reshape(packed_float_shape(weight.shape, groups))
+
+
+def pack_bfloat16(weight: np.ndarray, groups: int) -> np.ndarray:
+    """Pack bfloat16 weights.
+
+    Args:
+        weight: (O,KH,KW,C/groups).
+        groups: the groups of the convolution, which is not depthwise.
+
+    Returns:
+        bfloat16 of (groups, ceil(O/groups/16), KH·KW·ceil(C/groups/2), 16, 2), zero where there is
+        no weight.
+    """
+    outputs, height, width, inputs = weight.shape
+    pairs = -(-inputs // PAIR)
+    codes = np.pad(weight.view(np.uint16), [(0, 0)] * 3 + [(0, pairs * PAIR - inputs)])
+    # a pair moves as one 4-byte item
+    items = codes.view("<u4").reshape(groups, outputs // groups, height * width * pairs)
+    packed = lanes_last(items).view(weight.dtype)
+    return packed.reshape(packed_bfloat16_shape(weight.shape, groups))
 
 
 def pack_integer(weight: np.ndarray, bits: int, groups: int) -> np.ndarray:

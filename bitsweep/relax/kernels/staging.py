@@ -111,19 +111,26 @@ def stage(
     multiple: int,
     spare: int = 0,
     padding_value: int | Callable[[tvm.ir.Expr, tvm.ir.Expr], tvm.ir.Expr],
+    dtype: str | None = None,
+    convert: Callable[[tvm.ir.Expr], tvm.ir.Expr] | None = None,
+    in_place: bool = True,
 ) -> Staged:
     """Emit what it takes to read windows of `x` without a test of their bounds.
 
-    The input is read where it is, or copied with its padding, in parallel over the rows.
+    The input is read where it is, or copied with its padding, in parallel over the rows, over the
+    pixels where there is no padding.
 
     Args:
         x: (N,H,W,C).
         conv: the convolution.
         multiple: to a multiple of how many the channels of a group are rounded up, with zeros;
             those of all groups together where the convolution is depthwise.
-        spare: how many elements beyond the last may be read.
+        spare: how many elements beyond the last may be read; they are 0.
         padding_value: what pads the image; or a function of the number of the image and of the
             element of its pixel.
+        dtype: the type of an element of the copy, by default of `x`.
+        convert: what makes one of an element of `x`.
+        in_place: whether `x` may be read where it is.
     """
     groups, channels = conv.groups, conv.inputs_per_group
     if conv.depthwise:
@@ -132,13 +139,18 @@ def stage(
     pixel = groups * rounded
     row = conv.padded_width * pixel
     source = flat(x)
-    if rounded == channels and not any(conv.padding) and not spare:
+    if in_place and rounded == channels and not any(conv.padding) and not spare:
         return Staged(source, conv.height * row, row, pixel, rounded)
-    data = T.alloc_buffer((conv.batch * conv.padded_height * row + spare,), x.dtype)
+    dtype = dtype or x.dtype
+    elements = conv.batch * conv.padded_height * row
+    data = T.alloc_buffer((elements + spare,), dtype)
+    for place in range(spare):
+        T.buffer_store(data, T.Cast(dtype, 0), [elements + place])
+    staged = Staged(data, conv.padded_height * row, row, pixel, rounded)
     top, left, _, right = conv.padding
 
     def write(
-        image: tvm.ir.Expr, start: tvm.ir.Expr, pixels: int, origin: tvm.ir.Expr | None
+        image: tvm.ir.Expr | None, start: tvm.ir.Expr, pixels: int, origin: tvm.ir.Expr | None
     ) -> None:
         """Pixels of the copy from `start` on: those of `x` from `origin` on, or padding."""
         shape = (pixels, groups, channels)
@@ -149,16 +161,21 @@ def stage(
             with T.serial(0, shape[2]) as c:
                 if origin is not None:
                     value = source[origin + item * shape[2] + c]
+                    value = convert(value) if convert else value
                 elif callable(padding_value):
                     value = padding_value(image, (item * shape[2] + c) % (groups * channels))
                 else:
-                    value = T.Cast(x.dtype, padding_value)
+                    value = T.Cast(dtype, padding_value)
                 T.buffer_store(data, value, [start + item * (shape[2] + rounded - channels) + c])
             if rounded != channels:
                 with T.serial(0, rounded - channels) as c:
                     at = start + item * rounded + channels + c
-                    T.buffer_store(data, T.Cast(x.dtype, 0), [at])
+                    T.buffer_store(data, T.Cast(dtype, 0), [at])
 
+    if not any(conv.padding):
+        with T.parallel(0, conv.batch * conv.height * conv.width) as p:
+            write(None, T.Bind(p * pixel), 1, T.Bind(p * conv.in_channels))
+        return staged
     with T.parallel(0, conv.batch * conv.padded_height) as r:
         y = T.Bind(r % conv.padded_height - top)
         image = T.Bind(r // conv.padded_height)
@@ -173,4 +190,4 @@ def stage(
                     write(image, start + (left + conv.width) * pixel, right, None)
             with T.Else():
                 write(image, start, conv.padded_width, None)
-    return Staged(data, conv.padded_height * row, row, pixel, rounded)
+    return staged

@@ -5,27 +5,19 @@ import tvm
 from tvm import relax
 
 from bitsweep.relax import graph, op
-from bitsweep.relax.kernels import packing
+from bitsweep.relax.kernels import conv2d_bfloat16, packing
 from bitsweep.relax.kernels.planes import pack_planes
 
 
 def pack(mod: tvm.IRModule) -> tvm.IRModule:
     """Return the module with the constant weights of all its convolutions packed."""
-    function = graph.main_of(mod)
-    builder = relax.BlockBuilder()
-    (image,) = function.params
-    variables = {image: image}
     definitions = {}
-    with builder.function("main", [image]):
-        with builder.dataflow():
-            for binding in graph.bindings(function):
-                definitions[binding.var] = binding.value
-                value = with_constant_weight(binding.value, definitions)
-                value = graph.replace(value, variables)
-                variables[binding.var] = builder.emit(packed(value))
-            result = builder.emit_output(graph.replace(function.body.body, variables))
-        builder.emit_func_output(result)
-    mod = tvm.ir.IRModule({"main": builder.finalize()["main"]}, attrs=mod.attrs)
+
+    def change(binding: relax.VarBinding) -> relax.Expr:
+        definitions[binding.var] = binding.value
+        return packed(with_constant_weight(binding.value, definitions))
+
+    mod = graph.rebuilt(mod, change)
     mod = relax.transform.DeadCodeElimination()(mod)
     return relax.transform.CanonicalizeBindings()(mod)
 
@@ -56,6 +48,9 @@ def packed(value: relax.Expr) -> relax.Expr:
     elif integer:
         weight = weight.reshape(op.geometry(value).joined(attrs["weight_bits"]).weight_shape)
         weight = packing.pack_integer(weight, attrs["weight_bits"], attrs["groups"])
+    elif str(weight.dtype) == "bfloat16":
+        weight = weight.reshape(conv2d_bfloat16.joined(op.geometry(value)).weight_shape)
+        weight = packing.pack_bfloat16(weight, attrs["groups"])
     else:
         weight = packing.pack_float(weight, attrs["groups"])
     name = "qconv2d" if integer else "conv2d"
