@@ -59,16 +59,16 @@ class Pairs:
         self._input_dtype = input_dtype
         self._target = target
 
-    def tile(self, conv: Conv2D) -> Tile:
+    def tiles(self, conv: Conv2D) -> list[Tile]:
         registers = vector_registers(self._target)
-        return tiling.choose(conv, registers, tiling.cores(self._target), step=PAIR)
+        return tiling.by_cost(conv, registers, tiling.cores(self._target), step=PAIR)
 
     def declare(self, conv: Conv2D) -> None:
         shape = packed_bfloat16_shape(joined(conv).weight_shape, conv.groups)
         self._x = T.arg("x", T.buffer(conv.input_shape, self._input_dtype))
         self._weight = T.arg("weight", T.buffer(shape, "bfloat16"))
 
-    def stage(self, conv: Conv2D) -> Staged:
+    def stage(self, conv: Conv2D, tile: Tile) -> Staged:
         self._weights = flat(self._weight)
         multiple, spare = PAIR, 0
         if joined(conv) != conv:
