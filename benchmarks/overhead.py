@@ -26,7 +26,7 @@ PRECISIONS = ("float32", "int8")
 STAGES = ("quantize", "compile", "export", "benchmark", "evaluate", "inspect")
 # What others may write to meanwhile, or what is not needed.
 _NOT_SOURCES = shutil.ignore_patterns(
-    *(".*", "__pycache__", "results", "tests", "docs"),
+    *(".*", "__pycache__", "results", "docs"),
 )
 _SPENT = re.compile(r"^seconds in TVM: (\{.*\})$", re.MULTILINE)
 
