@@ -58,6 +58,7 @@ class Pairs:
     def __init__(self, input_dtype: str, target: tvm.target.Target) -> None:
         self._input_dtype = input_dtype
         self._target = target
+        self._dot = PairDot(target)
 
     def tiles(self, conv: Conv2D) -> list[Tile]:
         registers = vector_registers(self._target)
@@ -73,19 +74,20 @@ class Pairs:
         multiple, spare = PAIR, 0
         if joined(conv) != conv:
             multiple, spare = 1, -joined(conv).in_channels % PAIR
+        read_as_float = self._dot.activation == "float32"
         # as integers: TVM makes float32 of a bfloat16 buffer that is a function's own
         return stage(
             *(self._x, conv),
             multiple=multiple,
             spare=spare,
             padding_value=0,
-            dtype="uint16",
-            convert=_bits,
-            in_place=self._input_dtype == "bfloat16",
+            dtype=self._dot.activation,
+            convert=_rounded if read_as_float else _bits,
+            in_place=self._input_dtype == "bfloat16" and not read_as_float,
         )
 
     def add(self, conv: Conv2D, staged: Staged, place: Place, sums: Accumulators) -> None:
-        dot = PairDot(self._target)
+        dot = self._dot
         conv_of_rows = joined(conv)
         pairs = -(-conv_of_rows.inputs_per_group // PAIR)
         _, blocks, rows, *_ = packed_bfloat16_shape(conv_of_rows.weight_shape, conv.groups)
@@ -102,8 +104,7 @@ class Pairs:
                 vectors.append(dot.weights(T.reinterpret(f"int32x{LANES}", vector)))
             at = T.Bind(start + offset)
             for p, pixel in enumerate(sums.tile.pixels):
-                pair = load(staged.data, at + staged.window(conv, *pixel), PAIR)
-                activations = dot.activations(T.reinterpret("int32", pair))
+                activations = dot.activations(staged.data, at + staged.window(conv, *pixel))
                 for b, vector in enumerate(vectors):
                     sums.update(p, b, lambda acc, x=activations, w=vector: dot(acc, x, w))
 
@@ -120,3 +121,8 @@ def _bits(value: tvm.ir.Expr) -> tvm.ir.Expr:
     # what is no number stays none, where the sum would run over
     is_number = (word & T.uint32(0x7FFFFFFF)) <= T.uint32(0x7F800000)
     return T.Cast("uint16", T.Select(is_number, rounded >> T.uint32(16), T.uint32(0x7FC0)))
+
+
+def _rounded(value: tvm.ir.Expr) -> tvm.ir.Expr:
+    """float32 of what `_bits` stands for."""
+    return T.reinterpret("float32", T.Cast("uint32", _bits(value)) << T.uint32(16))

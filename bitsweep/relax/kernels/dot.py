@@ -102,10 +102,15 @@ declare <16 x float> @llvm.x86.avx512bf16.dpbf16ps.512(
 
 
 class PairDot:
-    """Emits acc + Σ x·w of 2 bfloat16 in 16 lanes, for a target, within `imported`."""
+    """Emits acc + Σ x·w of 2 bfloat16 in 16 lanes, for a target, within `imported`.
+
+    Attributes:
+        activation: the type that activations lie in: uint16, their bits, or float32.
+    """
 
     def __init__(self, target: tvm.target.Target) -> None:
         self._native = has_bfloat16(target)
+        self.activation = "uint16" if self._native else "float32"
 
     def imported(self) -> AbstractContextManager:
         """The statement that the products are emitted in."""
@@ -120,15 +125,17 @@ class PairDot:
             vector: int32x16, for each of 16 lanes 2 bfloat16, the first in the lower half.
         """
         vector = T.Bind(vector)
-        return [vector] if self._native else _halves(vector)
+        if self._native:
+            return [vector]
+        halves = vector << _lanes(16), vector & _lanes(-(1 << 16))
+        return [T.Bind(T.reinterpret("float32x16", half)) for half in halves]
 
-    def activations(self, pair: tvm.ir.Expr) -> list[tvm.ir.Expr]:
-        """The other factor.
-
-        Args:
-            pair: int32, 2 bfloat16.
-        """
-        return self.weights(T.broadcast(pair, 16))
+    def activations(self, data: tvm.tirx.Buffer, at: tvm.ir.Expr) -> list[tvm.ir.Expr]:
+        """The other factor: 2 elements of a flat buffer from `at` on."""
+        if not self._native:
+            return [T.Bind(T.broadcast(data[at + place], 16)) for place in range(2)]
+        pair = T.reinterpret("int32", data[T.ramp(at, 1, 2)])
+        return [T.Bind(T.broadcast(pair, 16))]
 
     def __call__(
         self,
@@ -142,12 +149,6 @@ class PairDot:
         for x, w in zip(activations, weights, strict=True):
             accumulator = accumulator + x * w
         return accumulator
-
-
-def _halves(words: tvm.ir.Expr) -> list[tvm.ir.Expr]:
-    """float32x16 of the lower bfloat16 of int32x16, and of the upper ones."""
-    halves = words << _lanes(16), words & _lanes(-(1 << 16))
-    return [T.Bind(T.reinterpret("float32x16", half)) for half in halves]
 
 
 def _lanes(value: int) -> tvm.ir.Expr:
