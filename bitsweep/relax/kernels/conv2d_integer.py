@@ -70,7 +70,7 @@ class Bytes:
     def tiles(self, conv: Conv2D) -> list[Tile]:
         # where steps are few, finishing the sums takes as long as they do; other units do it
         is_short = conv.taps == 1 and self._steps(conv) <= _SHORT
-        pipelined = is_short and has_vnni(self._target) and not self.unpacks
+        pipelined = is_short and has_vnni(self._target)
         registers, cores = vector_registers(self._target), tiling.cores(self._target)
         return tiling.by_cost(conv, registers, cores, step=QUAD, pipelined=pipelined)
 

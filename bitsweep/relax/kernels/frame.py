@@ -109,9 +109,7 @@ def _tiled(
 
             if product.unpacks:
                 product.unpack(shape, place(0), tile)
-                with T.serial(0, run) as number:
-                    write(place(number))
-            elif tile.pipelined:
+            if tile.pipelined:
                 vectors = tile.blocks * len(tile.pixels)
                 with on_lines(vectors * LANES, product.accumulator) as kept:
                     pipeline = Pipeline(kept, shape, tile, output, out)
@@ -122,5 +120,6 @@ def _tiled(
                     for work in pipeline.finish(place(run - 1)):
                         work.alone()
             else:
-                write(place(0))
+                with T.serial(0, run) as number:
+                    write(place(number))
     return builder.get()
