@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,10 @@ from bitsweep.relax.kernels.choice import Tiled, choosing
 from bitsweep.relax.kernels.tiling import Tile
 
 _ROUNDS = 15
-_SECONDS = 1e-3  # of a measurement, at least
+_REPEATS = 3  # in a round, of which the best counts: what disturbs only slows
+_SECONDS = 5e-4  # of a repeat, at least
 _FASTER = 0.98  # of the time of what is taken untuned,
 _MOST = 0.75  # in so many of the rounds
-
-Clock = Callable[[], float]
 
 
 class Search:
@@ -54,11 +53,13 @@ class Search:
         if not tiles:
             return
         untuned = self._kernel.tiles[0]
-        clocks = {untuned: self._untuned} | {
-            tile: self._clock(tile) for tile in tiles if tile != untuned
+        timed = {untuned: self._untuned} | {
+            tile: self._timed(tile) for tile in tiles if tile != untuned
         }
         with asking("Module.time_evaluator"):
-            seconds = in_turn(clocks, _ROUNDS)
+            # As many runs of each, so that what disturbs has the same chance with all.
+            number = math.ceil(_SECONDS / timed[untuned](1))
+            seconds = in_turn({tile: partial(timed[tile], number) for tile in timed}, _ROUNDS)
         with self._log.open("a", encoding="utf-8") as log:
             for tile in tiles:
                 taken = {"seconds": seconds[tile], "untuned_seconds": seconds[untuned]}
@@ -66,8 +67,8 @@ class Search:
         self._tried.update(tiles)
 
     @cached_property
-    def _untuned(self) -> Clock:
-        return self._clock(self._kernel.tiles[0])
+    def _untuned(self) -> Callable[[int], float]:
+        return self._timed(self._kernel.tiles[0])
 
     @cached_property
     def _tensors(self) -> list[tvm.runtime.Tensor]:
@@ -75,19 +76,17 @@ class Search:
         arrays = _arrays(self._kernel.make(self._kernel.tiles[0]))
         return [tvm.runtime.tensor(array) for array in arrays]
 
-    def _clock(self, tile: Tile) -> Clock:
-        """The kernel with a tile, compiled and ready to be timed."""
+    def _timed(self, tile: Tile) -> Callable[[int], float]:
+        """The kernel with a tile, compiled: the seconds of a run, on average of so many."""
         function = self._kernel.make(tile).with_attr("global_symbol", "main")
         with asking("tirx.build"):
             module = tvm.tirx.build(function, self._target)
 
         def seconds(number: int) -> float:
-            """Of a run, on average; TVM runs it once before."""
-            return module.time_evaluator("main", tvm.cpu(), number=number)(*self._tensors).mean
+            clock = module.time_evaluator("main", tvm.cpu(), number=number, repeat=_REPEATS)
+            return min(clock(*self._tensors).results)
 
-        with asking("Module.time_evaluator"):
-            number = math.ceil(_SECONDS / seconds(1))
-        return lambda: seconds(number)
+        return seconds
 
 
 def searches(
@@ -120,7 +119,7 @@ def best(log: str, target: tvm.target.Target) -> AbstractContextManager:
     return choosing(lambda kernel: _fastest(kernel, records[key(_of(kernel, target))]))
 
 
-def in_turn(clocks: Mapping[Tile, Clock], rounds: int) -> dict[Tile, list[float]]:
+def in_turn(clocks: Mapping[Tile, Callable[[], float]], rounds: int) -> dict[Tile, list[float]]:
     """Return what each clock tells in each of so many rounds, in which each runs once."""
     taken = [{tile: clock() for tile, clock in clocks.items()} for _ in range(rounds)]
     return {tile: [seconds[tile] for seconds in taken] for tile in clocks}
