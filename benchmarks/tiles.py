@@ -64,7 +64,9 @@ def every_tile(
     with patch.object(tiling, "choose", noting):
         bind(conv, precision, residual, target)
     runs = {}
-    for tile in tiling.candidates(asked["shape"], asked["registers"]):
+    for tile in tiling.candidates(
+        asked["shape"], asked["registers"], pipelined=asked["tile"].pipelined
+    ):
         with patch.object(tiling, "choose", lambda *_, tile=tile, **__: tile):
             runs[tile] = bind(conv, precision, residual, target)
     return runs, asked["tile"]
