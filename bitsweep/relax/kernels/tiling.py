@@ -82,19 +82,20 @@ def by_cost(
         pipelined: whether the tile is to be.
     """
     steps = passes * conv.taps * -(-conv.inputs_per_group // step)
-    tiles = candidates(conv, registers)
-    if pipelined:
-        tiles = (replace(tile, pipelined=True) for tile in candidates(conv, registers - _BESIDE))
-    return sorted(tiles, key=lambda tile: _cost(conv, tile, cores, steps, instructions))
+    return sorted(
+        candidates(conv, registers, pipelined=pipelined),
+        key=lambda tile: _cost(conv, tile, cores, steps, instructions),
+    )
 
 
-def candidates(conv: Conv2D, registers: int) -> Iterator[Tile]:
+def candidates(conv: Conv2D, registers: int, *, pipelined: bool = False) -> Iterator[Tile]:
     """The tiles whose sums, with the weights and an activation of a step, registers hold."""
+    registers -= _BESIDE if pipelined else 0
     for rows in range(1, min(conv.out_height, 4) + 1):
         for columns in range(1, min(conv.out_width, MAX_PIXELS // rows) + 1):
             for count in range(1, 2 if conv.depthwise else min(_blocks(conv), MAX_PIXELS) + 1):
                 if rows * columns * count + count + 1 <= registers:
-                    yield Tile(rows, columns, count)
+                    yield Tile(rows, columns, count, pipelined)
 
 
 def place(conv: Conv2D, tile: Tile, task: tvm.ir.Expr, shares: int = 1) -> Place:

@@ -488,6 +488,15 @@ def test_tiles_cover_the_output_and_fit_in_registers(conv, available, cores):
             assert tasks % (run * shares) == 0
 
 
+def test_cores_have_pixels_of_their_own_where_weights_are_few():
+    def square(size, channels):
+        return Conv2D(1, size, size, channels, channels, (3, 3), padding=(1, 1, 1, 1))
+
+    assert tiling.is_of_pixels(square(56, 64)) and not tiling.is_of_pixels(square(7, 512))
+    # a stride beyond the window leaves inputs unread: 98 of 392 KB, beside 196 KB and 512 KB
+    assert not tiling.is_of_pixels(Conv2D(1, 28, 28, 512, 1024, (1, 1), (2, 2)))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [({"groups": 3}, "do not divide"), ({"kernel": (6, 1)}, "larger than the padded image")],
