@@ -16,12 +16,9 @@ from tests.workflow.checkout import DIGITS
 ENGINES = ("onnxruntime", "openvino", "torch")
 CONFIG = {
     "sweep": {**DIGITS["sweep"], "engines": [*ENGINES], "precisions": ["float32", "int8", "int4"]},
-    "precisions": {"int4": {"onnxruntime": {"weight_type": "int4", "activation_type": "uint4"}}},
+    "precisions": {"int4": {"torch": None}},  # one refusal is enough; unit tests know the others
     "sensitivity": {"precisions": []},
-    "expect": [
-        {"engine": engine, "precision": "int4", "outcome": "failed@quantize"}
-        for engine in ("openvino", "torch")
-    ],
+    "expect": [{"engine": "openvino", "precision": "int4", "outcome": "failed@quantize"}],
 }
 
 
@@ -61,7 +58,7 @@ def test_the_digits_in_each_engine(digits):
         key: dict(zip(own["layer"], own["macs"], strict=True))
         for key, own in layers.groupby(["engine", "precision"])
     }
-    assert len(named) == 5  # int4 runs in one of them
+    assert len(named) == 4
     assert all(own == named["openvino", "float32"] for own in named.values())
     modules = residual_network().named_modules()
     weighted = {name for name, module in modules if isinstance(module, nn.Conv2d | nn.Linear)}
@@ -69,6 +66,5 @@ def test_the_digits_in_each_engine(digits):
     refused = read(results / "openvino/cpu/int4/quantize.json").error
     assert refused.file == "nncf/common/quantization/structs.py"
     assert "digits/openvino/cpu/int4 failed@quantize: constrain_qconfig_list" in ended.output
-    assert rows["onnxruntime", "int4"]["integer_macs_percent"] == 0  # it computes in floats
     digits.done("--", "check", config=CONFIG)
     assert digits.stale(config=CONFIG) == set()
