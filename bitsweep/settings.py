@@ -29,5 +29,12 @@ def floats_alone(value: Any) -> Any:
     return value
 
 
+def bits_of_floats(section: Any) -> Any:
+    """Let the bits of a section, frozen as it is, be those of its `floats` where it has any."""
+    if section.floats:
+        section.__dict__.update(weight_bits=FLOAT_BITS, activation_bits=FLOAT_BITS)
+    return section
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from bitsweep.settings import FLOAT_BITS, Bits, Section, floats_alone
+from bitsweep.settings import Bits, Section, bits_of_floats, floats_alone
 
 
 class OpenVino(Section):
@@ -22,12 +22,7 @@ class OpenVino(Section):
     fast_bias_correction: bool = True
 
     _alone = model_validator(mode="before")(floats_alone)
-
-    @model_validator(mode="after")
-    def _of_floats(self):
-        if self.floats:
-            self.__dict__.update(weight_bits=FLOAT_BITS, activation_bits=FLOAT_BITS)
-        return self
+    _of_floats = model_validator(mode="after")(bits_of_floats)
 
     @property
     def is_calibrated(self) -> bool:

@@ -18,11 +18,11 @@ from pydantic import (
 from bitsweep.relax import plan
 from bitsweep.relax.config import PRESETS, QConfig
 from bitsweep.settings import (
-    FLOAT_BITS,
     NUMBER,
     Bits,
     Count,
     Section,
+    bits_of_floats,
     floats_alone,
     is_number,
 )
@@ -123,12 +123,7 @@ class Relax(QConfig):
 
     # the last, which is asked first: of what is given, not of what is filled in
     _floats_alone = model_validator(mode="before")(floats_alone)
-
-    @model_validator(mode="after")
-    def _of_floats(self):
-        if self.floats:
-            self.__dict__.update(weight_bits=FLOAT_BITS, activation_bits=FLOAT_BITS)
-        return self
+    _of_floats = model_validator(mode="after")(bits_of_floats)
 
     @property
     def is_calibrated(self) -> bool:
