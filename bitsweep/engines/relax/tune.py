@@ -11,9 +11,9 @@ def run(inputs: dict, outputs: dict, settings: dict) -> None:
     """Tune the module at `ir` and `params` as `settings["tuning"]` says; write `log`.
 
     A line of it is a JSON object: `target`, `kernel` and `code`, which tell the kernel; `tile`, its
-    rows, columns and blocks of channels; `seconds` of a run in each round, and `untuned_seconds` of
-    the tile that is taken untuned. They gather in the file `settings["kept"]`, which outlives this
-    process: what it has counts as tried.
+    rows, columns and blocks of channels, and whether it is pipelined; `seconds` of a run in each
+    round, and `untuned_seconds` of the tile that is taken untuned. They gather in the file
+    `settings["kept"]`, which outlives this process: what it has counts as tried.
     """
     module = ir.load(inputs)
     for_target = target.resolve(settings["target"])
